@@ -1,0 +1,74 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func library(
+  _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
+  .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+let package = Package(
+  name: "Weft",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "Weft", targets: ["Weft"]),
+    .executable(name: "weft", targets: ["WeftCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+  ],
+  targets: [
+    // System libraries and C, at the bottom.
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas",
+      providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
+    .systemLibrary(
+      name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .target(name: "CWeftVectorMath"),
+
+    // Values and loops: no graph is known here.
+    library("WeftTensors", []),
+    library("WeftKernels", ["WeftTensors", "CWeftVectorMath", "COpenBLAS"]),
+
+    // Graphs, ops, files.
+    library(
+      "WeftGraph",
+      ["WeftTensors", .product(name: "OrderedCollections", package: "swift-collections")]),
+    library("WeftOps", ["WeftGraph", "WeftKernels"]),
+    library(
+      "WeftFormats",
+      ["WeftGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+
+    // From graph to plan to run.
+    library("WeftCompiler", ["WeftOps"]),
+    library("WeftRuntime", ["WeftCompiler"]),
+
+    // What users build with.
+    library("WeftNN", ["WeftOps"]),
+    library("WeftTraining", ["WeftNN", "WeftRuntime", "WeftFormats"]),
+    library("Weft", ["WeftTraining"]),
+    .executableTarget(
+      name: "WeftCLI",
+      dependencies: [
+        "Weft", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      swiftSettings: swiftSettings),
+
+    // Tests mirror Sources.
+    tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
+    tests("WeftTrainingTests", ["WeftTraining"]),
+    tests("WeftFormatsTests", ["WeftFormats"]),
+  ],
+  cLanguageStandard: .c11
+)
