@@ -1,0 +1,148 @@
+// What an op is: signature, traits, shape rule, gradient and lowering in one value.
+
+internal import Synchronization
+public import WeftTensors
+
+/// Facts about an op that passes ask for.
+public struct OpTraits: OptionSet, Sendable {
+  /// The bits.
+  public let rawValue: UInt32
+  /// A set from its bits.
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  /// Output element i depends only on input elements that broadcast to i.
+  public static let elementwise = OpTraits(rawValue: 1 << 0)
+  /// The first two inputs may be exchanged without changing a bit.
+  public static let commutative = OpTraits(rawValue: 1 << 1)
+  /// Has an effect or a hidden input: never folded, merged or dropped when it is asked for.
+  public static let stateful = OpTraits(rawValue: 1 << 2)
+  /// Output 0 has the bytes of input 0.
+  public static let view = OpTraits(rawValue: 1 << 3)
+  /// Draws random numbers.
+  public static let random = OpTraits(rawValue: 1 << 4)
+  /// Reads a variable.
+  public static let readsVariable = OpTraits(rawValue: 1 << 5)
+  /// Writes a variable.
+  public static let writesVariable = OpTraits(rawValue: 1 << 6)
+  /// Must not be computed before a run (large or cheap outputs such as Fill).
+  public static let neverFold = OpTraits(rawValue: 1 << 7)
+  /// Output sizes depend on the data, so they are known only while running.
+  public static let dataDependent = OpTraits(rawValue: 1 << 8)
+}
+
+/// How an op becomes something that runs.
+public enum Lowering: Sendable {
+  /// A kernel for concrete input types.
+  case kernel(@Sendable (LowerContext) throws -> Kernel)
+  /// A value given from outside: it must be fed.
+  case placeholder
+  /// The tensor in the attr `value`.
+  case constant
+  /// A variable's handle or reference; it has no bytes of its own.
+  case variable
+  /// Loads and is kept in files, but running it is an error with this hint.
+  case refused(String)
+}
+
+/// How an op is differentiated.
+public enum GradientRule: Sendable {
+  /// One gradient for each input; nil where none flows.
+  case rule(@Sendable (GradientContext) throws -> [Gradient?])
+  /// Outputs do not change with inputs where a derivative exists (Shape, ArgMax, Floor).
+  case zero
+  /// There is no gradient, for this reason; asking for one through this op is an error.
+  case none(String)
+}
+
+/// What is known of one tensor that a variable handle stands for.
+public struct HandleType: Sendable, Hashable {
+  /// The variable's element type.
+  public var dtype: DType
+  /// The variable's shape.
+  public var shape: Shape
+  /// The type behind a handle.
+  public init(_ dtype: DType, _ shape: Shape) {
+    self.dtype = dtype
+    self.shape = shape
+  }
+}
+
+/// One op: the row in which all that is known of it stands.
+public final class OpDef: Sendable {
+  /// TensorFlow's op name: the key in files.
+  public let name: String
+  /// One line that says what it returns.
+  public let summary: String
+  /// Facts for passes.
+  public let traits: OpTraits
+  /// Output shapes from input types and attributes, in output order. The only place where shapes
+  /// are checked. Element types follow from the signature.
+  public let infer: @Sendable (InferContext) throws -> [Shape]
+  /// The integers an output 0 of rank 0 or 1 holds, as far as they are known without running.
+  public let value: (@Sendable (InferContext) -> [Dim]?)?
+  /// Types behind resource outputs.
+  public let handles: (@Sendable (InferContext) throws -> [HandleType?])?
+  /// The derivative.
+  public let gradient: GradientRule
+  /// What runs.
+  public let lowering: Lowering
+
+  private let arguments: String
+  private let attributes: String
+  private let parsed = Mutex<OpSignature?>(nil)
+
+  /// An op row.
+  /// - Parameters:
+  ///   - name: TensorFlow's op name.
+  ///   - arguments: inputs and outputs, `"a: T, b: T -> product: T"`.
+  ///   - attributes: `"transpose_a: bool = false; T: {float, double}"`.
+  ///   - summary: one line that says what it returns.
+  public init(
+    _ name: String, _ arguments: String, _ attributes: String = "", summary: String,
+    traits: OpTraits = [],
+    infer: @escaping @Sendable (InferContext) throws -> [Shape],
+    value: (@Sendable (InferContext) -> [Dim]?)? = nil,
+    handles: (@Sendable (InferContext) throws -> [HandleType?])? = nil,
+    gradient: GradientRule, lowering: Lowering
+  ) {
+    self.name = name
+    self.arguments = arguments
+    self.attributes = attributes
+    self.summary = summary
+    self.traits = traits
+    self.infer = infer
+    self.value = value
+    self.handles = handles
+    self.gradient = gradient
+    self.lowering = lowering
+  }
+
+  /// Inputs, outputs and attributes.
+  public var signature: OpSignature {
+    parsed.withLock { cached in
+      if let cached { return cached }
+      guard let fresh = OpSignature(arguments: arguments, attributes: attributes) else {
+        // A row with a typo is a bug of this library; a test walks every row.
+        preconditionFailure("malformed signature of op \(name)")
+      }
+      cached = fresh
+      return fresh
+    }
+  }
+}
+
+/// All ops that a graph may use, by name.
+public struct OpRegistry: Sendable {
+  private let table: [String: OpDef]
+  /// Every op, in the order given.
+  public let all: [OpDef]
+
+  /// A registry of `ops`; of two rows with one name, the first counts.
+  public init(_ ops: [OpDef]) {
+    all = ops
+    table = Dictionary(ops.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// The op called `name`.
+  public subscript(name: String) -> OpDef? { table[name] }
+}
