@@ -48,7 +48,8 @@ let package = Package(
     library("WeftOps", ["WeftGraph", "WeftKernels"]),
     library(
       "WeftFormats",
-      ["WeftGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+      ["WeftGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      exclude: ["Protos"]),
 
     // From graph to plan to run.
     library("WeftCompiler", ["WeftOps"]),
