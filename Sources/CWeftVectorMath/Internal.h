@@ -29,6 +29,13 @@
 
 enum { WEFT_WIDTH = 16 };
 
+// Sums go in blocks of this length and pairwise beyond: where to cut n > WEFT_SUM_BLOCK elements.
+enum { WEFT_SUM_BLOCK = 4096 };
+
+WEFT_INLINE ptrdiff_t weft_sum_half(ptrdiff_t n) {
+  return (n / WEFT_SUM_BLOCK + 1) / 2 * WEFT_SUM_BLOCK;
+}
+
 WEFT_INLINE uint32_t weft_bits32(float x) {
   uint32_t u;
   memcpy(&u, &x, sizeof u);

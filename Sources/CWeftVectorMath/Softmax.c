@@ -1,0 +1,30 @@
+// Softmax, log-softmax and cross-entropy over rows, for both types.
+#include "FloatMath.h"
+
+static WEFT_CLONES void exp_shifted_blocks_f32(
+    const float *x, float shift, float *y, ptrdiff_t n) {
+  WEFT_LANES for (ptrdiff_t i = 0; i < n; i++) y[i] = weft_expf(x[i] - shift);
+}
+
+static void exp_shifted_blocks_f64(const double *x, double shift, double *y, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = exp(x[i] - shift);
+}
+
+#define T float
+#define NAME(name) name##_f32
+#define FN(name) weft_##name##_f32
+#define XENT(label) weft_softmax_xent_rows_f32_##label
+#define LOG weft_logf
+#include "SoftmaxRows.h"
+#undef T
+#undef NAME
+#undef FN
+#undef XENT
+#undef LOG
+
+#define T double
+#define NAME(name) name##_f64
+#define FN(name) weft_##name##_f64
+#define XENT(label) weft_softmax_xent_rows_f64_##label
+#define LOG log
+#include "SoftmaxRows.h"
