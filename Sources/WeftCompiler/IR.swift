@@ -1,0 +1,129 @@
+// The compiler's working copy of the part of a graph that one plan runs.
+
+package import WeftGraph
+package import WeftTensors
+
+/// What an IR node is.
+package enum IRKind {
+  /// An op with a kernel.
+  case op
+  /// A value given at each run: entry `index` of the plan's feeds.
+  case feed(index: Int)
+  /// A value known now.
+  case constant(Tensor)
+  /// A variable: its handle or reference.
+  case variable(VariableCell)
+}
+
+/// One node of the compiler's working graph. Ids are places in `IR.nodes`.
+package struct IRNode {
+  package var name: String
+  package var def: OpDef
+  package var attrs: [String: AttrValue]
+  package var inputs: [Edge]
+  package var controls: [Int]
+  package var outputs: [TensorType]
+  package var handles: [HandleType?]
+  package var origin: Origin
+  package var kind: IRKind
+  /// Creation order in the graph, which the scheduler prefers.
+  package var rank: Int
+
+  package var isStateful: Bool {
+    def.traits.contains(.stateful) || def.traits.contains(.random)
+      || def.traits.contains(.writesVariable)
+  }
+}
+
+/// The part of a graph that one plan runs, as passes rewrite it.
+package struct IR {
+  package var nodes: [IRNode] = []
+  /// Which nodes are still in use, in place of removing them.
+  package var live: [Bool] = []
+  package var fetches: [Edge] = []
+  package var targets: [Int] = []
+  package var feeds: [(edge: Edge, type: TensorType)] = []
+  /// Values known before the run, by edge.
+  package var known: [Edge: Tensor] = [:]
+
+  package var liveCount: Int { live.reduce(0) { $0 + ($1 ? 1 : 0) } }
+
+  package func type(_ edge: Edge) -> TensorType { nodes[edge.node].outputs[edge.port] }
+
+  /// Live ids with inputs before users; ids of smaller rank first among the ready.
+  /// Shorter than `liveCount` when there is a cycle.
+  package func order(priority: (IRNode) -> Int = { $0.rank }) -> [Int] {
+    var pending = [Int](repeating: 0, count: nodes.count)
+    var users = [[Int]](repeating: [], count: nodes.count)
+    for id in nodes.indices where live[id] {
+      for edge in nodes[id].inputs {
+        pending[id] += 1
+        users[edge.node].append(id)
+      }
+      for source in nodes[id].controls {
+        pending[id] += 1
+        users[source].append(id)
+      }
+    }
+    // Priority in the high bits, id in the low ones: one heap of integers.
+    func key(_ id: Int) -> Int { (priority(nodes[id]) << 32) | id }
+    var ready = MinHeap()
+    for id in nodes.indices where live[id] && pending[id] == 0 { ready.insert(key(id)) }
+    var order: [Int] = []
+    order.reserveCapacity(nodes.count)
+    while let next = ready.popMin() {
+      let id = next & 0xffff_ffff
+      order.append(id)
+      for user in users[id] {
+        pending[user] -= 1
+        if pending[user] == 0 { ready.insert(key(user)) }
+      }
+    }
+    return order
+  }
+
+  /// Marks live what fetches and targets need.
+  package mutating func markLive() {
+    live = [Bool](repeating: false, count: nodes.count)
+    var stack = fetches.map(\.node) + targets
+    while let id = stack.popLast() {
+      if live[id] { continue }
+      live[id] = true
+      for edge in nodes[id].inputs where !live[edge.node] { stack.append(edge.node) }
+      for source in nodes[id].controls where !live[source] { stack.append(source) }
+    }
+  }
+
+  /// The variable behind a handle or reference: found through the first inputs of what passes it on.
+  package func cell(of edge: Edge) throws -> VariableCell {
+    var id = edge.node
+    while true {
+      if case .variable(let cell) = nodes[id].kind { return cell }
+      guard let first = nodes[id].inputs.first else {
+        throw WeftError(
+          .unimplemented,
+          "the variable behind '\(nodes[edge.node].name)' is not known before the run",
+          category: .run)
+      }
+      id = first.node
+    }
+  }
+
+  /// An error with the node's name and place.
+  package func locate(_ error: any Error, at id: Int) -> any Error {
+    guard var error = error as? WeftError else { return error }
+    if error.details.contains(where: { $0.label == "node" }) { return error }
+    let node = nodes[id]
+    var place = "\(node.name)  (\(node.def.name))"
+    if let text = node.origin.description { place += "  \(text)" }
+    error.details.insert(WeftError.Detail("node", place), at: 0)
+    for (index, edge) in node.inputs.prefix(6).enumerated() {
+      let source = nodes[edge.node]
+      let name =
+        node.def.signature.inputs.indices.contains(index)
+        ? node.def.signature.inputs[index].name : "input \(index)"
+      error.details.append(WeftError.Detail(name, "\(source.name):\(edge.port)  \(type(edge))"))
+    }
+    return error
+  }
+}

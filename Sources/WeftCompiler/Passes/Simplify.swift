@@ -1,0 +1,103 @@
+// Constant folding and common subexpressions: the rewrites that change no bit.
+
+internal import WeftGraph
+internal import WeftTensors
+
+extension IR {
+  /// Nodes whose every output is known become constants; their inputs are no longer needed.
+  mutating func fold() {
+    for id in nodes.indices where live[id] {
+      guard case .op = nodes[id].kind, nodes[id].outputs.count == 1, !nodes[id].isStateful,
+        nodes[id].controls.isEmpty, let value = known[Edge(node: id, port: 0)]
+      else { continue }
+      nodes[id].kind = .constant(value)
+      nodes[id].inputs = []
+    }
+    // Nodes of several outputs: each used output becomes its own constant.
+    var replaced: [Edge: Edge] = [:]
+    for id in nodes.indices where live[id] {
+      for index in nodes[id].inputs.indices {
+        let edge = nodes[id].inputs[index]
+        if let new = replacement(edge, &replaced) { nodes[id].inputs[index] = new }
+      }
+    }
+    for index in fetches.indices {
+      if let new = replacement(fetches[index], &replaced) { fetches[index] = new }
+    }
+    markLive()
+  }
+
+  private mutating func replacement(_ edge: Edge, _ replaced: inout [Edge: Edge]) -> Edge? {
+    let node = nodes[edge.node]
+    guard case .op = node.kind, node.outputs.count > 1, !node.isStateful, node.controls.isEmpty,
+      let value = known[edge]
+    else { return nil }
+    if let new = replaced[edge] { return new }
+    var constant = node
+    constant.kind = .constant(value)
+    constant.inputs = []
+    constant.outputs = [node.outputs[edge.port]]
+    constant.handles = [nil]
+    constant.name = "\(node.name):\(edge.port)"
+    nodes.append(constant)
+    live.append(true)
+    let new = Edge(node: nodes.count - 1, port: 0)
+    known[new] = value
+    replaced[edge] = new
+    return new
+  }
+
+  private struct Key: Hashable {
+    let op: String
+    let attrs: [String: AttrValue]
+    let inputs: [Edge]
+    let controls: [Int]
+    let constant: AttrValue?
+    let outputs: [TensorType]
+  }
+
+  /// Nodes that compute the same from the same become one.
+  mutating func mergeCommon() {
+    var seen: [Key: Int] = [:]
+    var into = Array(nodes.indices)
+    for id in order() {
+      nodes[id].inputs = nodes[id].inputs.map { Edge(node: into[$0.node], port: $0.port) }
+      var controls: [Int] = []
+      for source in nodes[id].controls where !controls.contains(into[source]) {
+        controls.append(into[source])
+      }
+      nodes[id].controls = controls
+      let node = nodes[id]
+      var constant: AttrValue?
+      switch node.kind {
+      case .constant(let value): constant = .tensor(value)
+      case .op:
+        if node.isStateful || node.def.traits.contains(.readsVariable)
+          || node.outputs.contains(where: { $0.isReference || !$0.dtype.isPlain })
+          || node.inputs.contains(where: { type($0).isReference })
+        {
+          continue
+        }
+      case .feed, .variable: continue
+      }
+      // Attributes that start with an underscore have no meaning for the result.
+      var attrs = constant == nil ? node.attrs.filter { !$0.key.hasPrefix("_") } : [:]
+      if constant == nil {
+        for attr in node.def.signature.attrs where attrs[attr.name] == nil {
+          attrs[attr.name] = attr.defaultValue
+        }
+      }
+      let key = Key(
+        op: constant == nil ? node.def.name : "", attrs: attrs, inputs: node.inputs,
+        controls: node.controls, constant: constant, outputs: node.outputs)
+      if let first = seen[key] {
+        into[id] = first
+      } else {
+        seen[key] = id
+      }
+    }
+    fetches = fetches.map { Edge(node: into[$0.node], port: $0.port) }
+    targets = targets.map { into[$0] }
+    markLive()
+  }
+}

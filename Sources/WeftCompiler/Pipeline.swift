@@ -1,0 +1,70 @@
+// The ordered list of passes from graph to plan.
+
+internal import WeftGraph
+internal import WeftTensors
+
+/// One pass over the compiler's working graph.
+package struct Pass: Sendable {
+  /// The name that switches and reports use.
+  package let name: String
+  /// What it does, in one line.
+  package let purpose: String
+  let run: @Sendable (inout IR) throws -> Void
+}
+
+/// What a pass did.
+public struct PassReport: Sendable {
+  /// The pass.
+  public let name: String
+  /// What it does.
+  public let purpose: String
+  /// Nodes before it.
+  public let before: Int
+  /// Nodes after it.
+  public let after: Int
+  /// How long it took.
+  public let milliseconds: Double
+}
+
+/// Which passes run.
+public struct CompileOptions: Sendable, Hashable {
+  /// Names of passes that are left out.
+  public var disabled: Set<String> = []
+  /// Whether values share memory when their lifetimes allow.
+  public var reusesMemory = true
+  /// Whether kernels may write over a dead input.
+  public var worksInPlace = true
+  /// The default options.
+  public init() {}
+}
+
+/// The passes, in order.
+package let pipeline: [Pass] = [
+  Pass(
+    name: "specialize", purpose: "infer shapes for these feeds, evaluate small constants",
+    run: { try $0.specialize() }),
+  Pass(name: "fold", purpose: "replace known values by constants", run: { $0.fold() }),
+  Pass(
+    name: "cse", purpose: "compute equal expressions once", run: { $0.mergeCommon() }),
+]
+
+/// Names of the passes that may be switched off.
+public let optionalPasses = ["fold", "cse"]
+
+extension IR {
+  package mutating func runPasses(_ options: CompileOptions) throws -> [PassReport] {
+    var reports: [PassReport] = []
+    for pass in pipeline where !options.disabled.contains(pass.name) {
+      let before = liveCount
+      let start = ContinuousClock.now
+      try pass.run(&self)
+      let elapsed = start.duration(to: .now)
+      reports.append(
+        PassReport(
+          name: pass.name, purpose: pass.purpose, before: before, after: liveCount,
+          milliseconds: Double(elapsed.components.attoseconds) / 1e15
+            + Double(elapsed.components.seconds) * 1e3))
+    }
+    return reports
+  }
+}

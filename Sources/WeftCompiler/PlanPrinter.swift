@@ -1,0 +1,67 @@
+// A plan as text.
+
+internal import WeftGraph
+internal import WeftTensors
+
+extension Plan {
+  /// The passes, the steps and the memory, as `weft plan` prints them.
+  public var description: String {
+    var lines: [String] = ["passes"]
+    for pass in passes {
+      lines.append(
+        "  \(pass.name.padded(to: 12)) \(pass.before) -> \(pass.after) nodes  "
+          + "\(Plan.fixed(pass.milliseconds)) ms  \(pass.purpose)")
+    }
+    lines.append("steps")
+    let width = steps.reduce(0) { max($0, $1.def.name.count) }
+    for (index, step) in steps.enumerated() {
+      let kernel = step.kernel?.name ?? "chosen in the run"
+      let inputs = (0..<step.inputCount).map { describe(arguments[step.argumentBase + $0]) }
+      let outputs = (0..<step.outputCount).map {
+        describe(arguments[step.argumentBase + step.inputCount + $0])
+      }
+      var line =
+        "  \(String(index).leftPadded(to: 5)) \(step.def.name.padded(to: width)) \(kernel)"
+        + "  (\(inputs.joined(separator: ", "))) -> \(outputs.joined(separator: ", "))"
+      if let flops = step.kernel?.flops, flops > 0 { line += "  \(flops) FLOP" }
+      line += "  \(step.name)"
+      lines.append(line)
+    }
+    lines.append("fetches")
+    for fetch in fetches { lines.append("  \(describe(fetch))") }
+    lines.append(
+      "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
+        + "\(slotCount) sized in the run")
+    lines.append("work    \(steps.count) steps, \(flops) FLOP")
+    return lines.joined(separator: "\n")
+  }
+
+  private func describe(_ argument: Argument) -> String {
+    let place: String
+    switch argument.place {
+    case .arena(let offset): place = "@\(offset)"
+    case .constant: place = "const"
+    case .feed(let index): place = "feed \(index)"
+    case .variable(let cell): place = "var \(cell.name)"
+    case .slot(let index): place = "slot \(index)"
+    case .none: place = argument.cell.map { "&\($0.name)" } ?? "-"
+    }
+    return "\(argument.type.dtype.name)\(argument.type.shape) \(place)"
+  }
+
+  // Two decimals, without Foundation.
+  static func fixed(_ value: Double) -> String {
+    let hundredths = Int((value * 100).rounded())
+    let fraction = String(hundredths % 100)
+    return "\(hundredths / 100).\(fraction.count == 1 ? "0" : "")\(fraction)"
+  }
+}
+
+extension String {
+  func padded(to width: Int) -> String {
+    self + String(repeating: " ", count: max(0, width - count))
+  }
+  func leftPadded(to width: Int) -> String {
+    String(repeating: " ", count: max(0, width - count)) + self
+  }
+}

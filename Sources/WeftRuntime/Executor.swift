@@ -1,0 +1,315 @@
+// Walks a plan's steps over one arena.
+
+internal import WeftCompiler
+internal import WeftGraph
+internal import WeftTensors
+
+/// The memory of one plan: arena, slots and ready addresses. Used by one run at a time.
+final class Execution: RunObjects, @unchecked Sendable {
+  private let plan: Plan
+  private let arena: Buffer
+  private let addresses: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  private let pool: ThreadPool
+  private let store: VariableStore
+  private var slots: [Slot]
+  private var feeds: [Tensor] = []
+  private var draw: UInt64 = 0
+  /// Arguments whose address is a feed's, with the feed's number.
+  private var feedArguments: [(argument: Int, feed: Int)] = []
+  /// For each step, its arguments that are a variable's memory.
+  private var variableArguments: [[(argument: Int, cell: VariableCell)]] = []
+  /// Kernels of late steps, kept while their input shapes and values stay the same.
+  private var lateKernels: [Int: LateKernel] = [:]
+
+  private struct Slot {
+    var buffer: Buffer?
+    var shape: [Int] = []
+    var object: (any Sendable)?
+  }
+
+  private struct LateKernel {
+    var inputs: [TensorType]
+    var values: [Tensor?]
+    var outputs: [TensorType]
+    var kernel: Kernel
+  }
+
+  init(plan: Plan, pool: ThreadPool, store: VariableStore) throws {
+    self.plan = plan
+    self.pool = pool
+    self.store = store
+    arena = try Buffer(byteCount: plan.arenaBytes)
+    slots = Array(repeating: Slot(), count: plan.slotCount)
+    addresses = .allocate(capacity: max(1, plan.arguments.count))
+    super.init()
+    for (index, argument) in plan.arguments.enumerated() {
+      var address = arena.base
+      switch argument.place {
+      case .arena(let offset): address = arena.base + offset
+      case .constant(let value): address = value.buffer.base
+      case .feed(let feed): feedArguments.append((index, feed))
+      case .variable, .slot, .none: break
+      }
+      addresses.advanced(by: index).initialize(to: address)
+    }
+    for step in plan.steps {
+      var list: [(argument: Int, cell: VariableCell)] = []
+      for index in step.argumentBase..<(step.argumentBase + step.inputCount) {
+        if case .variable(let cell) = plan.arguments[index].place {
+          // A reference that the op takes as such is not read as memory.
+          let position = index - step.argumentBase
+          let formal = step.def.signature.inputs
+          if formal.indices.contains(position), formal[position].isReference { continue }
+          list.append((index, cell))
+        }
+      }
+      variableArguments.append(list)
+    }
+  }
+
+  deinit {
+    addresses.deinitialize(count: plan.arguments.count)
+    addresses.deallocate()
+  }
+
+  // MARK: - RunObjects
+
+  override func inputs(_ index: Int) -> (any Sendable)? {
+    switch plan.arguments[index].place {
+    case .slot(let slot): slots[slot].object
+    case .constant(let value): value
+    case .feed(let feed): feeds[feed]
+    case .variable(let cell): cell.value
+    case .arena, .none: nil
+    }
+  }
+
+  override func setOutput(_ index: Int, _ value: any Sendable) {
+    guard case .slot(let slot) = plan.arguments[index].place else { return }
+    slots[slot].object = value
+    if let tensor = value as? Tensor, tensor.dtype.isPlain {
+      slots[slot].buffer = tensor.buffer
+      slots[slot].shape = tensor.shape
+    }
+  }
+
+  override func setShape(_ index: Int, _ shape: [Int]) {
+    guard case .slot(let slot) = plan.arguments[index].place else { return }
+    slots[slot].shape = shape
+  }
+
+  override var runIndex: UInt64 { draw }
+
+  // MARK: - Running
+
+  /// Runs every step and returns the fetches as tensors of their own.
+  func run(_ feeds: [Tensor]) throws -> [Tensor] {
+    self.feeds = feeds
+    defer { self.feeds = [] }
+    for entry in feedArguments { addresses[entry.argument] = feeds[entry.feed].buffer.base }
+    for (index, step) in plan.steps.enumerated() {
+      do {
+        if step.isRandom { draw = store.nextDraw(step.name) }
+        for entry in variableArguments[index] {
+          addresses[entry.argument] = try memory(of: entry.cell, plan.arguments[entry.argument])
+        }
+        if step.isLate {
+          try runLate(step, index)
+        } else if let kernel = step.kernel, case .call(let function) = kernel.action {
+          let call = KernelCall(
+            arguments: UnsafePointer(addresses + step.argumentBase), inputCount: step.inputCount,
+            scratch: arena.base + step.scratchOffset, pool: pool, objects: self,
+            objectBase: step.argumentBase)
+          try function(call)
+        }
+      } catch {
+        throw step.locate(error, plan)
+      }
+    }
+    return try plan.fetches.map { try fetched($0) }
+  }
+
+  private func memory(
+    of cell: VariableCell, _ argument: Argument
+  ) throws(WeftError) -> UnsafeMutableRawPointer {
+    let value = try cell.read()
+    if let expected = argument.type.shape.known, value.shape != expected {
+      throw WeftError(
+        .invalidArgument,
+        "variable \(cell.name) holds shape \(value.shape), this plan was made for \(expected)",
+        category: .run)
+    }
+    return value.buffer.base
+  }
+
+  private func fetched(_ argument: Argument) throws -> Tensor {
+    func copy(_ source: UnsafeRawPointer, _ dtype: DType, _ shape: [Int]) throws -> Tensor {
+      let bytes = try Tensor.byteCount(dtype: dtype, shape: shape)
+      let buffer = try Buffer(byteCount: bytes)
+      if bytes > 0 { buffer.base.copyMemory(from: source, byteCount: bytes) }
+      return try Tensor(dtype: dtype, shape: shape, buffer: buffer)
+    }
+    switch argument.place {
+    case .constant(let value): return value
+    case .feed(let index): return feeds[index]
+    case .arena(let offset):
+      return try copy(
+        arena.base + offset, argument.type.dtype, argument.type.shape.known ?? [])
+    case .variable(let cell):
+      let value = try cell.read()
+      return value.dtype.isPlain ? try copy(value.buffer.base, value.dtype, value.shape) : value
+    case .slot(let index):
+      if let tensor = slots[index].object as? Tensor, tensor.dtype == argument.type.dtype {
+        return tensor
+      }
+      guard let buffer = slots[index].buffer else {
+        throw WeftError(.internal, "a fetched value was not produced", category: .run)
+      }
+      return try copy(buffer.base, argument.type.dtype, slots[index].shape)
+    case .none:
+      throw WeftError(
+        .invalidArgument, "a variable's handle has no value to fetch; fetch what reads it",
+        category: .run)
+    }
+  }
+
+  // MARK: - Late steps
+
+  private func type(_ argument: Argument) -> TensorType {
+    var type = argument.type
+    switch argument.place {
+    case .slot(let slot):
+      if let tensor = slots[slot].object as? Tensor, !type.dtype.isPlain {
+        type.shape = Shape(tensor.shape)
+      } else if type.dtype.isPlain {
+        type.shape = Shape(slots[slot].shape)
+      }
+    case .variable(let cell):
+      if let value = cell.value { type.shape = Shape(value.shape) }
+    default: break
+    }
+    return type
+  }
+
+  private func runLate(_ step: Step, _ index: Int) throws {
+    let inputs = (0..<step.inputCount).map { plan.arguments[step.argumentBase + $0] }
+    for (position, input) in inputs.enumerated() {
+      if case .slot(let slot) = input.place, let buffer = slots[slot].buffer {
+        addresses[step.argumentBase + position] = buffer.base
+      }
+    }
+    let types = inputs.map { type($0) }
+    // Small integer inputs may decide shapes: their values are offered to the op's rules.
+    var values: [Tensor?] = []
+    for (position, type) in types.enumerated() {
+      values.append(
+        try smallValue(inputs[position], type, addresses[step.argumentBase + position]))
+    }
+    let ready = try lateKernel(step, index, inputs, types, values)
+    for port in 0..<step.outputCount {
+      let at = step.argumentBase + step.inputCount + port
+      guard case .slot(let slot) = plan.arguments[at].place else { continue }
+      slots[slot].object = nil
+      guard plan.arguments[at].type.dtype.isPlain else { continue }
+      var shape = ready.outputs[port].shape.known ?? []
+      if ready.kernel.bounds.indices.contains(port), let bound = ready.kernel.bounds[port] {
+        shape = bound
+      }
+      let bytes = try Tensor.byteCount(dtype: plan.arguments[at].type.dtype, shape: shape)
+      if (slots[slot].buffer?.byteCount ?? -1) < bytes {
+        slots[slot].buffer = try Buffer(byteCount: bytes)
+      }
+      slots[slot].shape = shape
+      if let buffer = slots[slot].buffer { addresses[at] = buffer.base }
+    }
+    switch ready.kernel.action {
+    case .nothing: return
+    case .alias(let input):
+      let at = step.argumentBase + step.inputCount
+      if let object = self.inputs(step.argumentBase + input), !types[input].dtype.isPlain {
+        setOutput(at, object)
+        return
+      }
+      let bytes = try Tensor.byteCount(
+        dtype: types[input].dtype, shape: types[input].shape.known ?? [])
+      if bytes > 0 {
+        addresses[at].copyMemory(
+          from: addresses[step.argumentBase + input], byteCount: bytes)
+      }
+    case .call(let function):
+      let scratch = try Buffer(byteCount: step.kernel == nil ? ready.kernel.scratchBytes : 0)
+      let call = KernelCall(
+        arguments: UnsafePointer(addresses + step.argumentBase), inputCount: step.inputCount,
+        scratch: step.kernel == nil ? scratch.base : arena.base + step.scratchOffset, pool: pool,
+        objects: self, objectBase: step.argumentBase)
+      try function(call)
+    }
+  }
+
+  private func smallValue(
+    _ argument: Argument, _ type: TensorType, _ address: UnsafeMutableRawPointer
+  ) throws -> Tensor? {
+    if case .constant(let value) = argument.place { return value }
+    guard type.dtype.isInteger || type.dtype == .bool, let shape = type.shape.known,
+      let count = Shape.checkedCount(shape), count <= 1_000
+    else { return nil }
+    return try Tensor(dtype: type.dtype, shape: shape) { memory throws(WeftError) in
+      memory.copyMemory(from: UnsafeRawBufferPointer(start: address, count: memory.count))
+    }
+  }
+
+  private func lateKernel(
+    _ step: Step, _ index: Int, _ inputs: [Argument], _ types: [TensorType], _ values: [Tensor?]
+  ) throws -> LateKernel {
+    if let kept = lateKernels[index], kept.inputs == types,
+      zip(kept.values, values).allSatisfy({ a, b in
+        switch (a, b) {
+        case (nil, nil): true
+        case (let a?, let b?): a.isIdentical(to: b)
+        default: false
+        }
+      })
+    {
+      return kept
+    }
+    let attrs = Attrs(step.attrs, signature: step.def.signature)
+    let cells = inputs.map(\.cell)
+    let context = InferContext(
+      op: step.def, attrs: attrs, inputs: types,
+      tensors: { $0 < values.count ? values[$0] : nil },
+      handleTypes: { index in
+        guard index < cells.count, let cell = cells[index] else { return nil }
+        return HandleType(cell.dtype, cell.value.map { Shape($0.shape) } ?? .unknown)
+      })
+    let shapes = try step.def.infer(context)
+    let outputs = (0..<step.outputCount).map { port in
+      var type = plan.arguments[step.argumentBase + step.inputCount + port].type
+      if port < shapes.count { type.shape = shapes[port] }
+      return type
+    }
+    let kernel: Kernel
+    if let given = step.kernel {
+      kernel = given
+    } else {
+      guard case .kernel(let lower) = step.def.lowering else {
+        throw WeftError(.unimplemented, "\(step.def.name) cannot be run", category: .run)
+      }
+      kernel = try lower(
+        LowerContext(
+          name: step.name, op: step.def, attrs: attrs, inputs: types, outputs: outputs,
+          sessionSeed: sessionSeed,
+          tensors: { $0 < values.count ? values[$0] : nil },
+          variables: { index in
+            guard index < cells.count, let cell = cells[index] else {
+              throw WeftError(.internal, "input \(index) is no variable", category: .run)
+            }
+            return cell
+          }))
+    }
+    let fresh = LateKernel(inputs: types, values: values, outputs: outputs, kernel: kernel)
+    lateKernels[index] = fresh
+    return fresh
+  }
+
+  var sessionSeed: UInt64 = 0
+}

@@ -1,0 +1,171 @@
+// A session: a graph's snapshot, its variables, and the plans made so far.
+
+internal import Synchronization
+public import WeftCompiler
+public import WeftGraph
+internal import WeftKernels
+public import WeftTensors
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// How a session compiles and runs.
+public struct SessionOptions: Sendable {
+  /// Threads for one run, the caller included; nil takes one for each available core.
+  public var threads: Int?
+  /// The seed of random ops that have none of their own.
+  public var seed: UInt64
+  /// Which passes run.
+  public var compile: CompileOptions
+  /// Options.
+  public init(threads: Int? = nil, seed: UInt64 = 0, compile: CompileOptions = CompileOptions()) {
+    self.threads = threads
+    self.seed = seed
+    self.compile = compile
+  }
+
+  /// The cores this process may use.
+  public static var availableCores: Int {
+    #if canImport(Glibc)
+      var set = cpu_set_t()
+      if sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 {
+        let count = withUnsafeBytes(of: &set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
+        if count > 0 { return count }
+      }
+    #endif
+    return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+  }
+}
+
+/// Runs a graph. Safe to call from several threads; runs take turns.
+///
+/// The graph is frozen when the session is made: building on changes nothing here. Variables live
+/// in the session and keep their values between runs.
+public final class Session: @unchecked Sendable {
+  /// The graph as it was when the session was made.
+  public let graph: GraphSnapshot
+  /// The variables.
+  public let variables = VariableStore()
+  /// How it compiles and runs.
+  public let options: SessionOptions
+
+  private let pool: ThreadPool
+  private let lock = Mutex<[Key: Prepared]>([:])
+
+  private struct Key: Hashable {
+    let fetches: [Edge]
+    let targets: [Int]
+    let feeds: [Edge]
+    let types: [TensorType]
+  }
+
+  private final class Prepared {
+    let plan: Plan
+    let execution: Execution
+    init(_ plan: Plan, _ execution: Execution) {
+      self.plan = plan
+      self.execution = execution
+    }
+  }
+
+  /// A session over `graph` as it is now.
+  public convenience init(_ graph: Graph, options: SessionOptions = SessionOptions()) {
+    self.init(graph.snapshot, options: options)
+  }
+
+  /// A session over a snapshot.
+  public init(_ graph: GraphSnapshot, options: SessionOptions = SessionOptions()) {
+    self.graph = graph
+    self.options = options
+    pool = ThreadPool(width: max(1, options.threads ?? SessionOptions.availableCores))
+  }
+
+  /// Runs what `fetches` and `targets` need and returns the fetches' values.
+  /// - Parameters:
+  ///   - fetches: tensors whose values are returned, in this order.
+  ///   - feeds: values that replace tensors, any edge of the graph.
+  ///   - targets: ids of nodes to run for their effect.
+  /// - Throws: a `WeftError` that names the node at fault.
+  @discardableResult
+  public func run(
+    _ fetches: [Edge], feeds: [(Edge, Tensor)] = [], targets: [Int] = []
+  ) throws -> [Tensor] {
+    try lock.withLock { plans in
+      let prepared = try prepare(&plans, fetches, feeds.map { ($0.0, $0.1.type) }, targets)
+      let empty = prepared.plan.requiredVariables.filter { $0.value == nil }
+      if !empty.isEmpty {
+        throw WeftError(
+          .failedPrecondition,
+          "\(empty.count) variables are read before they have a value: "
+            + empty.map(\.name).joined(separator: ", "),
+          category: .run,
+          hint: "run the initializers first (`--init auto`), or restore a checkpoint")
+      }
+      BlasThreads.enter()
+      defer { BlasThreads.leave() }
+      return try prepared.execution.run(feeds.map(\.1))
+    }
+  }
+
+  /// Runs by symbolic handles.
+  @discardableResult
+  public func run(
+    _ fetches: [Output], feeds: [Output: Tensor] = [:], targets: [Node] = []
+  ) throws -> [Tensor] {
+    try run(
+      fetches.map(\.edge),
+      feeds: feeds.map { ($0.key.edge, $0.value) }.sorted {
+        ($0.0.node, $0.0.port) < ($1.0.node, $1.0.port)
+      },
+      targets: targets.map(\.id))
+  }
+
+  /// The plan that such a run would use.
+  public func plan(
+    _ fetches: [Edge], feeds: [(Edge, TensorType)] = [], targets: [Int] = []
+  ) throws -> Plan {
+    try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets).plan }
+  }
+
+  private func prepare(
+    _ plans: inout [Key: Prepared], _ fetches: [Edge], _ feeds: [(Edge, TensorType)],
+    _ targets: [Int]
+  ) throws -> Prepared {
+    let key = Key(
+      fetches: fetches, targets: targets, feeds: feeds.map(\.0), types: feeds.map(\.1))
+    if let found = plans[key] { return found }
+    for (edge, type) in feeds { try check(edge, type) }
+    let request = PlanRequest(
+      fetches: fetches, targets: targets, feeds: feeds.map { (edge: $0.0, type: $0.1) })
+    let plan = try compile(
+      graph, request: request, options: options.compile, sessionSeed: options.seed,
+      variable: { variables.cell($0, dtype: $1) })
+    let execution = try Execution(plan: plan, pool: pool, store: variables)
+    execution.sessionSeed = options.seed
+    let fresh = Prepared(plan, execution)
+    plans[key] = fresh
+    return fresh
+  }
+
+  // A feed must fit the type the graph states.
+  private func check(_ edge: Edge, _ type: TensorType) throws(WeftError) {
+    let wanted = graph.type(edge)
+    let node = graph.nodes[edge.node]
+    guard wanted.dtype == type.dtype || wanted.dtype == .invalid else {
+      throw WeftError(
+        .invalidArgument,
+        "'\(node.outputName(edge.port))' takes \(wanted.dtype.name), the value given is \(type.dtype.name)"
+      ).adding("node", "\(node.name)  (\(node.op))")
+    }
+    guard wanted.shape.isCompatible(with: type.shape) else {
+      throw WeftError(
+        .invalidArgument,
+        "'\(node.outputName(edge.port))' takes shape \(wanted.shape), the value given has "
+          + "\(type.shape)"
+      ).adding("node", "\(node.name)  (\(node.op))")
+    }
+  }
+}
