@@ -75,7 +75,7 @@ public struct Corpus: Sendable, Hashable {
   /// shape, and for a file without any text.
   public init(bytes: [UInt8], name: String) throws(WeftError) {
     self.init(texts: [], files: [])
-    try append(bytes: bytes, name: name)
+    if !bytes.isEmpty { try append(bytes: bytes, name: name) }
     try requireTexts(from: name)
   }
 
@@ -103,7 +103,7 @@ public struct Corpus: Sendable, Hashable {
     return try Corpus(path: path)
   }
 
-  /// The texts that `isHeldOut` leaves for training, and the last `fraction` of the texts.
+  /// The texts left for training, and the last `fraction` of the texts.
   ///
   /// At least one text stays on either side; throws for a fraction outside (0, 1) or one text.
   public func holdingOut(lastFraction fraction: Double) throws(WeftError) -> (

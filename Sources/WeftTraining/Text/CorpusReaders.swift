@@ -167,7 +167,6 @@ enum CorpusReaders {
   private static func readJSON(
     _ bytes: [UInt8], from start: Int, name: String
   ) throws(WeftError) -> [CorpusText] {
-    let lines = objectLines(bytes, from: start)
     let entries: [Entry]
     do {
       let data = Data(bytes[start...])
@@ -177,17 +176,17 @@ enum CorpusReaders {
         try isArray
         ? decoder.decode([Entry].self, from: data) : [decoder.decode(Entry.self, from: data)]
     } catch {
-      throw jsonError(error, name: name, lines: lines)
+      throw jsonError(error, bytes, from: start, name: name)
     }
+    let places = objects(in: bytes, from: start)
     var texts: [CorpusText] = []
     texts.reserveCapacity(entries.count)
     for (index, entry) in entries.enumerated() {
-      let line = index < lines.count ? lines[index] : 1
+      let line = index < places.count ? places[index].line : 1
       guard let paragraphs = entry.paragraphs ?? entry.content else {
         throw WeftError(
           .invalidArgument, "\(name): object \(index) has no `paragraphs`",
-          details: [.init("file", name), .init("line", "\(line)")],
-          hint: "a JSON corpus is an array of objects with title, author and paragraphs")
+          details: [.init("file", name), .init("line", "\(line)")], hint: jsonHint)
       }
       texts.append(
         CorpusText(
@@ -197,39 +196,61 @@ enum CorpusReaders {
     return texts
   }
 
-  private static func jsonError(_ error: any Error, name: String, lines: [Int]) -> WeftError {
+  private static let jsonHint =
+    "a JSON corpus is an array of objects with title, author and paragraphs"
+
+  /// What is wrong with a file that was not decoded, and the line of the object that is to blame.
+  private static func jsonError(
+    _ error: any Error, _ bytes: [UInt8], from start: Int, name: String
+  ) -> WeftError {
     var message = "\(error)"
-    var details = [WeftError.Detail("file", name)]
-    if let decoding = error as? DecodingError {
-      let context: DecodingError.Context
-      switch decoding {
-      case .typeMismatch(_, let c), .valueNotFound(_, let c), .keyNotFound(_, let c): context = c
-      case .dataCorrupted(let c): context = c
-      @unknown default: return WeftError(.invalidArgument, "\(name): \(message)", details: details)
-      }
+    var path: [any CodingKey] = []
+    switch error as? DecodingError {
+    case .typeMismatch(_, let context), .valueNotFound(_, let context),
+      .keyNotFound(_, let context), .dataCorrupted(let context):
       message = context.debugDescription
-      if let underlying = context.underlyingError { message += " \(underlying)" }
-      if let index = context.codingPath.first?.intValue {
-        let path = context.codingPath.map { key in
-          key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)"
-        }
-        details.append(.init("path", "$" + path.joined()))
-        if index < lines.count { details.append(.init("line", "\(lines[index])")) }
+      path = context.codingPath
+    default: break
+    }
+    var details = [WeftError.Detail("file", name)]
+    if !path.isEmpty {
+      let keys = path.map { key in key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)" }
+      details.append(.init("path", "$" + keys.joined()))
+    }
+    let places = objects(in: bytes, from: start)
+    var culprit = path.first?.intValue
+    if culprit == nil {
+      culprit = places.firstIndex { place in
+        guard let end = place.end else { return true }
+        let object = Data(bytes[place.start..<end])
+        return (try? JSONDecoder().decode(Entry.self, from: object)) == nil
       }
+    }
+    if let culprit, culprit < places.count {
+      if places[culprit].end == nil { message = "the file ends inside object \(culprit)." }
+      details.append(.init("line", "\(places[culprit].line)"))
     }
     return WeftError(
       .invalidArgument, "\(name) is not a JSON corpus: \(message)", details: details,
-      hint: "a JSON corpus is an array of objects with title, author and paragraphs")
+      hint: jsonHint)
   }
 
-  /// The line where each object of the outer array begins.
-  private static func objectLines(_ bytes: [UInt8], from start: Int) -> [Int] {
-    var result: [Int] = []
+  /// One object of the outer array; `end` is nil when the file stops before the object does.
+  private struct ObjectPlace {
+    var line: Int
+    var start: Int
+    var end: Int?
+  }
+
+  /// Where the objects of the outer array are.
+  private static func objects(in bytes: [UInt8], from start: Int) -> [ObjectPlace] {
+    var result: [ObjectPlace] = []
     var line = 1
     var depth = 0
     var isQuoted = false
     var isEscaped = false
-    for byte in bytes[start...] {
+    for i in start..<bytes.count {
+      let byte = bytes[i]
       if byte == 0x0A { line += 1 }
       if isQuoted {
         if isEscaped {
@@ -244,9 +265,17 @@ enum CorpusReaders {
       switch byte {
       case UInt8(ascii: "\""): isQuoted = true
       case UInt8(ascii: "{"), UInt8(ascii: "["):
-        if depth <= 1, byte == UInt8(ascii: "{") { result.append(line) }
+        if depth <= 1, byte == UInt8(ascii: "{"), result.last.map({ $0.end != nil }) ?? true {
+          result.append(ObjectPlace(line: line, start: i))
+        }
         depth += 1
-      case UInt8(ascii: "}"), UInt8(ascii: "]"): depth -= 1
+      case UInt8(ascii: "}"), UInt8(ascii: "]"):
+        depth -= 1
+        if depth <= 1, byte == UInt8(ascii: "}"), let last = result.indices.last,
+          result[last].end == nil
+        {
+          result[last].end = i + 1
+        }
       default: break
       }
     }

@@ -41,11 +41,14 @@ enum TextScanning {
     let byte = String(bytes[offset], radix: 16, uppercase: true)
     var line = 1
     for b in bytes[..<offset] where b == 0x0A { line += 1 }
+    let isBinary = bytes.prefix(1 << 16).contains(0)
     let isUTF16 = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
     throw WeftError(
       .invalidArgument, "\(file) is not UTF-8 text: byte 0x\(byte) at offset \(offset)",
       details: [.init("file", file), .init("offset", "\(offset)"), .init("line", "\(line)")],
-      hint: "convert it first: iconv -f \(isUTF16 ? "UTF-16" : "GB18030") -t UTF-8")
+      hint: isBinary && !isUTF16
+        ? "it holds zero bytes: is it a text file at all?"
+        : "convert it first: iconv -f \(isUTF16 ? "UTF-16" : "GB18030") -t UTF-8")
   }
 
   /// The lines of `bytes` without their ends; `\n`, `\r\n` and `\r` each end a line.
