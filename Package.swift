@@ -48,7 +48,11 @@ let package = Package(
     library("WeftOps", ["WeftGraph", "WeftKernels"]),
     library(
       "WeftFormats",
-      ["WeftGraph", "CZlib", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      [
+        "WeftGraph", "WeftTensors", "CZlib",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
       exclude: ["Protos"]),
 
     // From graph to plan to run.
@@ -69,7 +73,7 @@ let package = Package(
     // Tests mirror Sources.
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
-    tests("WeftFormatsTests", ["WeftFormats"]),
+    tests("WeftFormatsTests", ["WeftFormats", "WeftOps"]),
   ],
   cLanguageStandard: .c11
 )

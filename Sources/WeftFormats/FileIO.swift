@@ -39,17 +39,57 @@ enum FileIO {
     }
   }
 
+  /// Where the bytes of a file under way go.
+  struct Sink {
+    fileprivate let descriptor: Int32
+    fileprivate let path: String
+
+    /// Writes all of `bytes`.
+    func put(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
+      var rest = bytes
+      while !rest.isEmpty {
+        let count = Platform.write(descriptor, rest)
+        if count >= 0 {
+          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+        } else if errno != EINTR {
+          throw failure(.cannotWrite, "cannot write the file", path)
+        }
+      }
+    }
+
+    /// Writes all of `bytes`.
+    func put(_ bytes: [UInt8]) throws(FormatError) {
+      // `withUnsafeBytes` does not pass a typed error on.
+      let problem = bytes.withUnsafeBytes { buffer -> FormatError? in
+        do throws(FormatError) {
+          try put(buffer)
+          return nil
+        } catch {
+          return error
+        }
+      }
+      if let problem { throw problem }
+    }
+  }
+
+  /// Writes one block of bytes; see below.
+  static func write(_ bytes: [UInt8], to path: String) throws(FormatError) {
+    try write(to: path) { sink throws(FormatError) in try sink.put(bytes) }
+  }
+
   /// Writes beside the target, flushes to the disk, then renames: whoever reads `path` sees the
   /// old file or the new one. A target that is no regular file (a terminal, a pipe) is written to
   /// directly; a symbolic link is followed.
-  static func write(_ pieces: [[UInt8]], to path: String) throws(FormatError) {
+  static func write(
+    to path: String, _ body: (Sink) throws(FormatError) -> Void
+  ) throws(FormatError) {
     var status = stat()
     let exists = stat(path, &status) == 0
     if exists, status.st_mode & S_IFMT != S_IFREG {
       let descriptor = open(path, O_WRONLY | O_CLOEXEC)
       guard descriptor >= 0 else { throw failure(.cannotCreate, "cannot create the file", path) }
       defer { close(descriptor) }
-      return try writeAll(pieces, descriptor, path)
+      return try body(Sink(descriptor: descriptor, path: path))
     }
     let target = exists ? resolved(path) : path
     let beside = "\(target).\(getpid())-\(UInt32.random(in: 0...UInt32.max)).tmp"
@@ -58,7 +98,7 @@ enum FileIO {
     do throws(FormatError) {
       defer { close(descriptor) }
       if exists { _ = fchmod(descriptor, status.st_mode & 0o777) }
-      try writeAll(pieces, descriptor, path)
+      try body(Sink(descriptor: descriptor, path: path))
       guard fsync(descriptor) == 0 else {
         throw failure(.cannotWrite, "cannot write the file", path)
       }
@@ -76,24 +116,6 @@ enum FileIO {
     if handle >= 0 {
       _ = fsync(handle)
       close(handle)
-    }
-  }
-
-  private static func writeAll(
-    _ pieces: [[UInt8]], _ descriptor: Int32, _ path: String
-  ) throws(FormatError) {
-    for piece in pieces {
-      var done = 0
-      while done < piece.count {
-        let count = piece.withUnsafeBytes {
-          Platform.write(descriptor, UnsafeRawBufferPointer(rebasing: $0[done...]))
-        }
-        if count >= 0 {
-          done += count
-        } else if errno != EINTR {
-          throw failure(.cannotWrite, "cannot write the file", path)
-        }
-      }
     }
   }
 

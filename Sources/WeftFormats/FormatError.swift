@@ -1,9 +1,12 @@
-// The one error of this module: what is wrong with a file, and where in it.
+// What is wrong with a file and where in it, on its way to becoming a WeftError.
 
-/// What is wrong with a file, and where.
-public struct FormatError: Error, Sendable, Hashable {
-  /// What kind of thing went wrong; callers choose exit codes by it.
-  public enum Kind: String, Sendable, Hashable {
+internal import WeftTensors
+
+/// An error of a file with all that is known of the place. Public functions throw it as a
+/// `WeftError`.
+struct FormatError: Error, Hashable {
+  /// What kind of thing went wrong.
+  enum Kind {
     /// The file is not there, or cannot be read.
     case unreadable
     /// The content breaks its own format: truncated, not JSON, not UTF-8, a wrong checksum.
@@ -16,7 +19,7 @@ public struct FormatError: Error, Sendable, Hashable {
     case invalid
     /// Larger, or nested deeper, than what is accepted.
     case limit
-    /// Nothing here can read or write this format.
+    /// Nothing here can read or write this.
     case unsupported
     /// The output cannot be created.
     case cannotCreate
@@ -24,25 +27,21 @@ public struct FormatError: Error, Sendable, Hashable {
     case cannotWrite
   }
 
-  /// The kind of failure.
-  public var kind: Kind
+  var kind: Kind
   /// One sentence without the place.
-  public var message: String
-  /// The file, as it was named by the caller.
-  public var file: String?
-  /// The line, from 1, in a text file.
-  public var line: Int?
-  /// The column in characters, from 1, in a text file.
-  public var column: Int?
-  /// The place as a JSON path, such as `$.graphDef.node[212].attr.T`.
-  public var jsonPath: String?
-  /// The name of the node concerned.
-  public var node: String?
-  /// What to do about it.
-  public var hint: String?
+  var message: String
+  var file: String?
+  /// From 1.
+  var line: Int?
+  /// In characters, from 1.
+  var column: Int?
+  /// Such as `$.graphDef.node[212].attr.T`.
+  var jsonPath: String?
+  /// The name of the node concerned, and its op.
+  var node: String?
+  var hint: String?
 
-  /// Makes an error; places that are not known stay nil.
-  public init(
+  init(
     _ kind: Kind, _ message: String, file: String? = nil, line: Int? = nil, column: Int? = nil,
     jsonPath: String? = nil, node: String? = nil, hint: String? = nil
   ) {
@@ -56,42 +55,54 @@ public struct FormatError: Error, Sendable, Hashable {
     self.hint = hint
   }
 
-  /// TensorFlow's name of the status code that fits.
-  public var code: String {
-    switch kind {
-    case .unreadable: "NotFound"
-    case .malformed: "DataLoss"
-    case .unknownField, .duplicate, .invalid: "InvalidArgument"
-    case .limit: "ResourceExhausted"
-    case .unsupported: "Unimplemented"
-    case .cannotCreate, .cannotWrite: "Unavailable"
-    }
-  }
-
   /// The same error with the file's name filled in.
   func inFile(_ name: String) -> FormatError {
     var copy = self
     copy.file = copy.file ?? name
     return copy
   }
-}
 
-extension FormatError: CustomStringConvertible {
-  /// The error as it is shown: one line, then a line for each thing that is known of the place.
-  public var description: String {
-    var lines = ["error[\(code)]: \(message)"]
+  /// The error as the library shows it.
+  var weftError: WeftError {
+    let (code, category): (WeftError.Code, WeftError.Category) =
+      switch kind {
+      case .unreadable: (.notFound, .noInput)
+      case .malformed: (.dataLoss, .content)
+      case .unknownField, .duplicate, .invalid: (.invalidArgument, .content)
+      case .limit: (.resourceExhausted, .content)
+      case .unsupported: (.unimplemented, .content)
+      case .cannotCreate: (.failedPrecondition, .cannotCreate)
+      case .cannotWrite: (.dataLoss, .cannotWrite)
+      }
+    var error = WeftError(code, message, category: category, hint: hint)
+    if let node { error = error.adding("node", node) }
+    if let jsonPath { error = error.adding("at", jsonPath) }
     var place = file ?? ""
     if let line {
       place += place.isEmpty ? "line \(line)" : ":\(line)"
       if let column { place += file == nil ? ", column \(column)" : ":\(column)" }
     }
-    if !place.isEmpty { lines.append("  file   \(place)") }
-    if let node {
-      lines.append("  node   \(node)" + (jsonPath.map { "        \($0)" } ?? ""))
-    } else if let jsonPath {
-      lines.append("  path   \(jsonPath)")
-    }
-    if let hint { lines.append("  hint   \(hint)") }
-    return lines.joined(separator: "\n")
+    return place.isEmpty ? error : error.adding("file", place)
+  }
+}
+
+/// Runs `body` with its errors turned into what public functions throw.
+func publicErrors<Result>(
+  file: String? = nil, _ body: () throws(FormatError) -> Result
+) throws(WeftError) -> Result {
+  do {
+    return try body()
+  } catch {
+    throw (file.map { error.inFile($0) } ?? error).weftError
+  }
+}
+
+/// Runs `body`, a call into the tensor library, with its errors taken as contradictions in a file.
+func tensorErrors<Result>(_ body: () throws(WeftError) -> Result) throws(FormatError) -> Result {
+  do {
+    return try body()
+  } catch {
+    throw FormatError(
+      error.code == .resourceExhausted ? .limit : .invalid, error.message, hint: error.hint)
   }
 }
