@@ -3,5 +3,8 @@
 internal import WeftGraph
 
 extension OpRegistry {
-  static let arrayRows: [OpDef] = []
+  static let arrayRows: [OpDef] =
+    ConstantRows.all + IdentityRows.all + ShapeRows.all + ReshapeRows.all + ConcatRows.all
+    + SplitRows.all + TransposeRows.all + SliceRows.all + StridedSliceRows.all + GatherRows.all
+    + FillRows.all + TileRows.all + RangeRows.all + PadRows.all
 }
