@@ -3,5 +3,8 @@
 internal import WeftGraph
 
 extension OpRegistry {
-  static let stateRows: [OpDef] = []
+  static let stateRows: [OpDef] =
+    VariableRows.all + ReferenceRows.all + VariableIndexRows.resource + VariableIndexRows.reference
+    + OptimizerRows.all + OptimizerRows.sparse + RandomRows.all + SoftmaxRows.all
+    + CrossEntropyRows.all + BiasRows.all + ActivationRows.all + TopKRows.all
 }
