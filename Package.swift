@@ -71,6 +71,10 @@ let package = Package(
       swiftSettings: swiftSettings),
 
     // Tests mirror Sources.
+    .target(
+      name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",
+      swiftSettings: swiftSettings),
+    tests("WeftOpsTests", ["TestSupport"]),
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests("WeftFormatsTests", ["WeftFormats", "WeftOps"]),
