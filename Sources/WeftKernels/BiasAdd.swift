@@ -1,7 +1,7 @@
 // Bias vectors along a channel axis, and sums over all other axes.
 
-package import WeftTensors
 internal import CWeftVectorMath
+package import WeftTensors
 
 /// A tensor seen as [outer, channels, inner].
 package struct ChannelLayout: Sendable {

@@ -1,7 +1,7 @@
 // Random fills from Philox streams, cut into pieces that do not change the numbers.
 
-package import WeftTensors
 internal import CWeftVectorMath
+package import WeftTensors
 
 /// A point in a Philox stream: a 64-bit key and a 128-bit counter.
 package struct PhiloxStream: Sendable {
@@ -307,7 +307,9 @@ extension RandomKernels {
     var uniformsLeft = 0
     var normals = (0.0, 0.0)
     var normalsLeft = 0
-    func pair(_ to: inout (Double, Double), _ fill: (weft_philox, UnsafeMutablePointer<Double>) -> Void) {
+    func pair(
+      _ to: inout (Double, Double), _ fill: (weft_philox, UnsafeMutablePointer<Double>) -> Void
+    ) {
       withUnsafeMutableBytes(of: &to) { bytes in
         guard let base = bytes.baseAddress else { return }
         fill(stream.state, base.assumingMemoryBound(to: Double.self))

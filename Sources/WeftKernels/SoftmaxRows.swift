@@ -1,7 +1,7 @@
 // Softmax, log-softmax and cross-entropy over rows.
 
-package import WeftTensors
 internal import CWeftVectorMath
+package import WeftTensors
 
 /// Row-wise softmax loops.
 package enum SoftmaxKernels {

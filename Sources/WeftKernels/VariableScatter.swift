@@ -1,7 +1,7 @@
 // Updates of variables in place: whole, by rows, and by slices.
 
-package import WeftTensors
 internal import CWeftVectorMath
+package import WeftTensors
 
 /// What a scatter does with an element that an index names.
 package enum ScatterRule: Sendable {
