@@ -143,11 +143,12 @@ enum GatherRows {
       let entries = try prod(head)
       let zero = try g.graph.constant(integer: 0)
       let unit = try g.graph.constant(integer: 1)
-      let starts = try pendingMath(range(zero, entries, unit), count)
+      let starts = try range(zero, entries, unit) * count
       let ones = try g.graph.constant(
         integers: Array(repeating: 1, count: idRank - batch))
-      ids = try pendingMath(indices, starts.reshaped(to: try concat([head, ones], axis: 0)))
-      count = try pendingMath(count, entries)
+      let first = try starts.reshaped(to: try concat([head, ones], axis: 0))
+      ids = try indices + first.cast(to: indices.dtype)
+      count = try count * entries
     }
     let flat = try ids.reshaped(to: [-1])
     let values = try rows.reshaped(

@@ -3,5 +3,8 @@
 internal import WeftGraph
 
 extension OpRegistry {
-  static let mathRows: [OpDef] = []
+  static let mathRows: [OpDef] =
+    unaryRows + exponentialRows + trigonometryRows + binaryRows + divisionRows + powerRows
+    + elementwiseGradRows + bitwiseRows + comparisonRows + selectRows + [castOpRow] + sumRows
+    + reductionRows + reductionArgRows + matMulRows + unsortedSegmentRows
 }

@@ -161,7 +161,7 @@ enum TransposeRows {
           try g.graph.constant(
             try Tensor(integers: known.map { 0 &- $0 }, shape: shape, dtype: shift.dtype))
         } else {
-          try pendingMath(shift)
+          try -shift
         }
       return [
         .dense(
