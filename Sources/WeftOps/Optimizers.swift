@@ -146,7 +146,7 @@ enum OptimizerRows {
     let handles: @Sendable (InferContext) throws -> [HandleType?] = { ctx in [ctx.handle(0)] }
     return OpDef(
       name, inputs.joined(separator: ", ") + " -> " + (isResource ? "" : "out: Ref(T)"), attributes,
-      summary: spec.summary, traits: [.stateful, .writesVariable],
+      summary: spec.summary, traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         let shape = try places.check(ctx)
         return isResource ? [] : [shape]

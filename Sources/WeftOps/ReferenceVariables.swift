@@ -76,7 +76,7 @@ enum ReferenceRows {
       name, "ref: Ref(T), value: T -> output_ref: Ref(T)",
       "T: numbertype; use_locking: bool = false",
       summary: "\(verb) a value of the same shape in place and returns the reference.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in [try ctx.variableShape(0, fitting: ctx.shape(1))] },
       handles: { ctx in
         [HandleType(ctx.dtype(1), try ctx.variableShape(0, fitting: ctx.shape(1)))]
@@ -113,7 +113,7 @@ enum ReferenceRows {
   static let countUpTo = OpDef(
     "CountUpTo", "ref: Ref(T) -> output: T", "limit: int; T: {int32, int64}",
     summary: "The scalar variable's value before adding one; OutOfRange at the limit.",
-    traits: [.stateful, .writesVariable],
+    traits: [.stateful, .readsVariable, .writesVariable],
     infer: { ctx in
       if let rank = ctx.variableShape(0).rank, rank != 0 {
         throw ctx.error("needs a scalar variable, got shape \(ctx.variableShape(0))")
@@ -129,8 +129,7 @@ enum ReferenceRows {
         let isWide = cell.dtype == .int64
         let now = isWide ? Int(memory.load(as: Int64.self)) : Int(memory.load(as: Int32.self))
         if now >= limit {
-          throw WeftError(
-            .outOfRange, "\(failure.op) reached its limit of \(limit)", category: .run)
+          throw WeftError(.outOfRange, "\(failure.op) reached its limit of \(limit)", category: .run)
         }
         if isWide {
           call.output(0, as: Int64.self)[0] = Int64(now)

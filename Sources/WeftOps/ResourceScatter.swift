@@ -180,7 +180,7 @@ enum VariableIndexRows {
       name, "resource: resource, indices: Tindices, updates: dtype -> ",
       "dtype: \(type); Tindices: {int32, int64}",
       summary: "\(verb) rows of the variable in place; duplicates apply in order.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         try ctx.checkVariable(0, ctx.dtype(2))
         try checkScatter(ctx)
@@ -202,7 +202,7 @@ enum VariableIndexRows {
       name, "ref: Ref(T), indices: Tindices, updates: T -> output_ref: Ref(T)",
       "T: \(types); Tindices: {int32, int64}; use_locking: bool = \(locking)",
       summary: "\(verb) rows of the variable in place and returns the reference.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         try checkScatter(ctx)
         return [ctx.variableShape(0)]
@@ -276,7 +276,7 @@ enum VariableIndexRows {
       "T: type; Tindices: {int32, int64}; use_locking: bool = true; "
         + "bad_indices_policy: string = ''",
       summary: "\(verb) slices of the variable in place; duplicates apply in order.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         try ctx.checkVariable(0, ctx.dtype(2))
         try checkScatterNd(ctx)
@@ -293,7 +293,7 @@ enum VariableIndexRows {
       "T: \(isUpdate ? "type" : "numbertype"); Tindices: {int32, int64}; "
         + "use_locking: bool = \(isUpdate); bad_indices_policy: string = ''",
       summary: "\(verb) slices of the variable in place and returns the reference.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         try checkScatterNd(ctx)
         return [ctx.variableShape(0)]

@@ -23,7 +23,7 @@ enum VariableRows {
   static let read = OpDef(
     "ReadVariableOp", "resource: resource -> value: dtype", "dtype: type",
     summary: "The variable's value at the time it runs.",
-    traits: [.stateful, .readsVariable],
+    traits: [.stateful, .readsVariable, .view],
     infer: { ctx in
       try ctx.checkVariable(0, try ctx.attrs.type("dtype"))
       return [ctx.variableShape(0)]
@@ -93,7 +93,7 @@ enum VariableRows {
     OpDef(
       name, "resource: resource, value: dtype -> ", "dtype: type",
       summary: "\(verb) a value of the same shape in place.",
-      traits: [.stateful, .writesVariable],
+      traits: [.stateful, .readsVariable, .writesVariable],
       infer: { ctx in
         try ctx.checkVariable(0, try ctx.attrs.type("dtype"))
         _ = try ctx.variableShape(0, fitting: ctx.shape(1))
@@ -119,7 +119,7 @@ enum VariableRows {
   static let isInitialized = OpDef(
     "VarIsInitializedOp", "resource: resource -> is_initialized: bool",
     summary: "Whether the variable has a value.",
-    traits: [.stateful, .readsVariable],
+    traits: [.stateful],
     infer: { _ in [.scalar] }, gradient: .zero,
     lowering: .kernel { ctx in
       let cell = try ctx.variable(0)
@@ -131,7 +131,7 @@ enum VariableRows {
   static let shape = OpDef(
     "VariableShape", "input: resource -> output: out_type", "out_type: {int32, int64} = int32",
     summary: "The shape of the variable's value.",
-    traits: [.stateful, .readsVariable],
+    traits: [.stateful],
     infer: { ctx in [Shape(dims: [ctx.variableShape(0).rank.map { .known($0) } ?? .unknown])] },
     value: { ctx in ctx.variableShape(0).dims },
     gradient: .zero,
