@@ -60,7 +60,12 @@ let package = Package(
     library("WeftRuntime", ["WeftCompiler"]),
 
     // What users build with.
-    library("WeftNN", ["WeftOps"]),
+    library(
+      "WeftNN",
+      [
+        "WeftOps", "WeftGraph", "WeftKernels", "WeftTensors",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+      ]),
     library("WeftTraining", ["WeftNN", "WeftRuntime", "WeftFormats"]),
     library("Weft", ["WeftTraining"]),
     .executableTarget(
@@ -78,6 +83,7 @@ let package = Package(
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests("WeftFormatsTests", ["WeftFormats", "WeftOps"]),
+    tests("WeftNNTests", ["WeftNN", "WeftRuntime", "WeftFormats"]),
   ],
   cLanguageStandard: .c11
 )
