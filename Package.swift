@@ -82,6 +82,7 @@ let package = Package(
     tests("WeftOpsTests", ["TestSupport"]),
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
+    tests("WeftCLITests", ["WeftCLI", "Weft"]),
     tests("WeftFormatsTests", ["WeftFormats", "WeftOps"]),
     tests("WeftNNTests", ["WeftNN", "WeftRuntime", "WeftFormats"]),
   ],

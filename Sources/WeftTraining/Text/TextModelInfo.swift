@@ -1,5 +1,7 @@
 // What a graph file says about its text: the collections `weft/text` and `weft/vocabulary`.
 
+internal import OrderedCollections
+public import WeftGraph
 public import WeftTensors
 
 #if canImport(FoundationEssentials)
@@ -23,10 +25,16 @@ public struct TextModelInfo: Sendable, Hashable {
   public var minimumTokens: Int?
   /// The longest text that was kept, in tokens with markers; nil when the file does not say.
   public var maximumTokens: Int?
+  /// The share of unknown characters in the texts the vocabulary was made for; small vocabularies
+  /// leave some out on purpose.
+  public var unknownShare: Double
 
   /// What a file is to say about a vocabulary made by `preparation`.
-  public init(vocabulary: Vocabulary, preparation: TextPreparation) {
+  public init(
+    vocabulary: Vocabulary, preparation: TextPreparation, unknownShare: Double = 0
+  ) {
     self.vocabulary = vocabulary
+    self.unknownShare = unknownShare
     preparationName = preparation.kind.rawValue
     minimumTokens = preparation.minimumTokens
     maximumTokens = preparation.maximumTokens
@@ -45,7 +53,8 @@ public struct TextModelInfo: Sendable, Hashable {
     let stored = Stored(
       bos: vocabulary.bos, eos: vocabulary.eos, hash: vocabulary.contentHash,
       maxTokens: maximumTokens, minTokens: minimumTokens, pad: vocabulary.pad,
-      preparation: preparationName, spareRows: vocabulary.spareRows, unk: vocabulary.unk)
+      preparation: preparationName, spareRows: vocabulary.spareRows, unk: vocabulary.unk,
+      unknownShare: unknownShare > 0 ? unknownShare : nil)
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     do {
@@ -95,6 +104,34 @@ public struct TextModelInfo: Sendable, Hashable {
     preparationName = stored.preparation ?? TextPreparation.Kind.poems.rawValue
     minimumTokens = stored.minTokens
     maximumTokens = stored.maxTokens
+    unknownShare = min(max(stored.unknownShare ?? 0, 0), 1)
+  }
+
+  // MARK: Graphs
+
+  /// What `graph` says about its text; nil when it has no vocabulary.
+  public init?(of graph: GraphSnapshot) throws(WeftError) {
+    guard case .bytes(let words)? = graph.collections[Self.vocabularyCollection] else { return nil }
+    guard case .bytes(let text)? = graph.collections[Self.textCollection], let entry = text.first
+    else {
+      throw WeftError(
+        .invalidArgument, "the graph has a vocabulary, but no collection '\(Self.textCollection)'")
+    }
+    try self.init(textEntry: entry, vocabularyEntries: words)
+  }
+
+  /// Puts both collections into `graph`.
+  public func store(in graph: Graph) throws(WeftError) {
+    graph.collections[Self.textCollection] = .bytes([Array(try textEntry().utf8)])
+    graph.collections[Self.vocabularyCollection] = .bytes(vocabularyEntries.map { Array($0.utf8) })
+  }
+
+  /// The hash of the graph's vocabulary, without making one of it.
+  static func vocabularyHash(of graph: GraphSnapshot) -> String? {
+    guard case .bytes(let words)? = graph.collections[vocabularyCollection] else { return nil }
+    var hash = ContentHash()
+    for word in words { hash.add(String(decoding: word, as: UTF8.self)) }
+    return hash.hex
   }
 
   private struct Stored: Codable {
@@ -107,12 +144,14 @@ public struct TextModelInfo: Sendable, Hashable {
     var preparation: String?
     var spareRows: Int?
     var unk: Int32?
+    var unknownShare: Double?
 
     enum CodingKeys: String, CodingKey {
       case bos, eos, hash, pad, preparation, unk
       case maxTokens = "max_tokens"
       case minTokens = "min_tokens"
       case spareRows = "spare_rows"
+      case unknownShare = "unknown_share"
     }
   }
 }

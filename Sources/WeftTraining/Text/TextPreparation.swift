@@ -203,7 +203,8 @@ public struct PreparedTexts: Sendable, Hashable {
 
   /// What the model's graph file is to say.
   public var info: TextModelInfo {
-    TextModelInfo(vocabulary: vocabulary, preparation: preparation)
+    TextModelInfo(
+      vocabulary: vocabulary, preparation: preparation, unknownShare: unknownShare)
   }
 
   /// Throws FailedPrecondition when more than `limit` of the characters are unknown.

@@ -1,0 +1,80 @@
+// weft bench: the time of a run.
+
+import ArgumentParser
+import Weft
+
+struct BenchCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench", abstract: "Time the steps of a run.",
+    discussion: "Prints median, p95 and least time of a step, FLOP/s and peak memory.")
+
+  @Argument(help: "The graph file or run directory.")
+  var model: String
+
+  @OptionGroup var request: RequestArguments
+  @OptionGroup var sessionOptions: SessionArguments
+
+  @Option(name: .customLong("init"), help: "Run initializers: auto, always or never.")
+  var initMode: InitMode = .auto
+
+  @Option(help: "Steps that are run and not timed.")
+  var warmup = 3
+
+  @Option(help: "Timed steps; --steps, or 20, if not given.")
+  var `repeat`: Int?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    let model = try Model(model)
+    var call = try request.resolve(model)
+    guard !call.isEmpty else {
+      throw WeftError(
+        .invalidArgument, "there is nothing to run", category: .usage,
+        hint: "choose a signature with --signature, or tensors with --outputs")
+    }
+    call.steps = nil
+    let repeats = max(1, `repeat` ?? request.steps ?? 20)
+    let session = try sessionOptions.session(model)
+    let edges = call.fetches.map(\.edge)
+    let start = Platform.seconds
+    try call.initialize(session, initMode)
+    let feeds = try call.feeds(0)
+    let plan = try session.plan(
+      edges, feeds: feeds.map { ($0.0, $0.1.type) }, targets: call.targets)
+    let prepared = Platform.seconds - start
+    for step in 0..<max(0, warmup) {
+      try session.run(edges, feeds: try call.feeds(step), targets: call.targets)
+    }
+    var times: [Double] = []
+    for step in 0..<repeats {
+      let values = try call.feeds(step)
+      let begin = Platform.seconds
+      try session.run(edges, feeds: values, targets: call.targets)
+      times.append(Platform.seconds - begin)
+    }
+    times.sort()
+    let median = times[times.count / 2]
+    let p95 = times[min(times.count - 1, times.count * 95 / 100)]
+    let rate = Double(plan.flops) / median
+    if json {
+      Console.print(
+        JSONValue.object([
+          ("median_ms", .real(median * 1e3)), ("p95_ms", .real(p95 * 1e3)),
+          ("min_ms", .real(times[0] * 1e3)), ("repeats", .int(repeats)),
+          ("flops", .int(plan.flops)), ("flop_per_s", .real(rate)),
+          ("prepare_ms", .real(prepared * 1e3)), ("steps_in_plan", .int(plan.steps.count)),
+          ("arena_bytes", .int(plan.arenaBytes)), ("peak_rss_bytes", .int(Platform.peakMemory)),
+        ]).text)
+      return
+    }
+    func milliseconds(_ seconds: Double) -> String { Format.fixed(seconds * 1e3, 3) + " ms" }
+    Console.print("median    \(milliseconds(median))")
+    Console.print("p95       \(milliseconds(p95))")
+    Console.print("min       \(milliseconds(times[0]))  of \(repeats)")
+    Console.print("prepare   \(milliseconds(prepared))")
+    Console.print("rate      \(Format.fixed(rate / 1e9, 2)) GFLOP/s  (\(plan.flops) FLOP)")
+    Console.print("peak RSS  \(Format.bytes(Platform.peakMemory))")
+  }
+}

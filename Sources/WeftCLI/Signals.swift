@@ -1,0 +1,64 @@
+// SIGINT and SIGTERM: most verbs end at once, training saves first.
+
+internal import Synchronization
+
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// What to do when the user or the system asks to stop.
+///
+/// A file is written beside its place and renamed, so ending at once can only leave the temporary
+/// file behind; while one is being written the end waits.
+enum Signals {
+  private static let received = Atomic<Int32>(0)
+  private static let isGraceful = Atomic<Bool>(false)
+  private static let writing = Atomic<Int>(0)
+
+  /// The exit code that a signal asks for, once one has come: 130 or 143.
+  static var exitCode: Int32? {
+    let signal = received.load(ordering: .relaxed)
+    return signal == 0 ? nil : 128 + signal
+  }
+
+  /// Whether a signal has come.
+  static var isStopping: Bool { exitCode != nil }
+
+  static func install() {
+    // Touched now: a handler must not be the first to make them.
+    _ = (received.load(ordering: .relaxed), isGraceful.load(ordering: .relaxed))
+    _ = writing.load(ordering: .relaxed)
+    for number in [SIGINT, SIGTERM] { signal(number, handler) }
+    // A reader that went away shows as a failed write.
+    signal(SIGPIPE, SIG_IGN)
+  }
+
+  private static let handler: @convention(c) (Int32) -> Void = { number in
+    let again = Signals.received.exchange(number, ordering: .relaxed) != 0
+    let waits =
+      Signals.writing.load(ordering: .relaxed) > 0
+      || Signals.isGraceful.load(ordering: .relaxed)
+    if again || !waits { _exit(128 + number) }
+  }
+
+  /// Runs `body`, which looks at `isStopping` and stops by itself.
+  static func handledGracefully<Result>(_ body: () throws -> Result) rethrows -> Result {
+    isGraceful.store(true, ordering: .relaxed)
+    defer { isGraceful.store(false, ordering: .relaxed) }
+    return try body()
+  }
+
+  /// Runs `body`, which writes files; a signal is obeyed after it.
+  static func deferredWhileWriting<Result>(_ body: () throws -> Result) rethrows -> Result {
+    writing.add(1, ordering: .relaxed)
+    defer {
+      writing.subtract(1, ordering: .relaxed)
+      if let exitCode, !isGraceful.load(ordering: .relaxed) { _exit(exitCode) }
+    }
+    return try body()
+  }
+}
