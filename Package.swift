@@ -83,7 +83,7 @@ let package = Package(
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests("WeftCLITests", ["WeftCLI", "Weft"]),
-    tests("WeftFormatsTests", ["WeftFormats", "WeftOps"]),
+    tests("WeftFormatsTests", ["WeftFormats", "WeftGraph", "WeftTensors", "WeftOps"]),
     tests("WeftNNTests", ["WeftNN", "WeftRuntime", "WeftFormats"]),
   ],
   cLanguageStandard: .c11

@@ -56,8 +56,10 @@ enum GraphDocument: Equatable {
     }
     let start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
     let first = bytes[start...].first { !JSONText.isSpace($0) }
-    if first == UInt8(ascii: "{") { return try decodeJSON(bytes) }
-    if TextScan.looksLikeText(bytes) { return try decodeText(bytes) }
+    // A binary file too may begin with a brace, as the length of its first field.
+    let isText = TextScan.isPrintable(bytes)
+    if isText, first == UInt8(ascii: "{") { return try decodeJSON(bytes) }
+    if isText, TextScan.looksLikeText(bytes) { return try decodeText(bytes) }
     switch expected {
     case .json: return try decodeJSON(bytes)
     case .text: return try decodeText(bytes)

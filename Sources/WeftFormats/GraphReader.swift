@@ -167,7 +167,13 @@ struct GraphReader {
     let variableKeys = [Carried.variables, Carried.trainable]
     let records = VariableCodec.records(
       variables: message[Carried.variables], trainable: message[Carried.trainable])
-    if let records { graph.variables = records }
+    if let records {
+      graph.variables = records
+      // Empty bytes say that the file had no such collection although some variables could be in it.
+      if message[Carried.trainable] == nil, records.contains(where: \.isTrainable) {
+        graph.passthrough[Carried.trainable] = []
+      }
+    }
     for (key, collection) in message.sorted(by: { $0.key < $1.key }) {
       if let records, variableKeys.contains(key) {
         let own = try VariableCodec.collection(

@@ -121,6 +121,7 @@ struct GraphWriter {
       message.collectionDef[key] = try Self.collection(collection)
     }
     for key in [Carried.variables, Carried.trainable] where message.collectionDef[key] == nil {
+      if key == Carried.trainable, graph.passthrough[key]?.isEmpty == true { continue }
       let collection = try VariableCodec.collection(
         graph.variables, trainable: key == Carried.trainable,
         kept: try carried(key, TFCollectionDef.self))

@@ -124,6 +124,8 @@ struct JSONScan {
       frames[last].seen = seen
     }
     guard isNew else {
+      // The path of the error ends in this key.
+      keys.append(range)
       throw error(
         "the key \"\(JSONText.string(text[range]))\" occurs twice in one object",
         kind: .duplicate, at: range.lowerBound)

@@ -142,8 +142,7 @@ public struct SafetensorsFile: Sendable {
     metadata = [:]
     let data = reader.at..<bytes.count
     var rows: [(key: String, dtype: DType, shape: [Int], data: Range<Int>)] = []
-    var zeroed = bytes[headerRange.lowerBound...]
-    var checksum: String?
+    var checksum: (place: Int, text: String)?
     for (key, value) in try Self.members(0..<Self.end(header), header, "the header") {
       guard key == "__metadata__" else {
         rows.append(try Self.row(key, value, header, data.count))
@@ -156,21 +155,25 @@ public struct SafetensorsFile: Sendable {
         let string = JSONText.string(header[text])
         if name == Self.checksumKey {
           guard text.count == 10 else { throw Self.damaged }
-          checksum = string
-          let start = headerRange.lowerBound + text.lowerBound + 1
-          zeroed.replaceSubrange(start..<(start + 8), with: Self.noChecksum.utf8)
+          checksum = (headerRange.lowerBound + text.lowerBound + 1, string)
         } else {
           metadata[name] = string
         }
       }
     }
     if let checksum {
-      let crc = zeroed.withUnsafeBytes { Checksum.crc32($0) }
-      guard UInt32(checksum, radix: 16) == crc else { throw Self.damaged }
+      let crc = bytes.withUnsafeBytes { whole in
+        let head = whole[headerRange.lowerBound..<checksum.place]
+        var crc = Checksum.crc32(UnsafeRawBufferPointer(rebasing: head))
+        crc = Checksum.crc32(Array(Self.noChecksum.utf8), after: crc)
+        return Checksum.crc32(
+          UnsafeRawBufferPointer(rebasing: whole[(checksum.place + 8)...]), after: crc)
+      }
+      guard UInt32(checksum.text, radix: 16) == crc else { throw Self.damaged }
     }
     rows.sort {
-      $0.data.lowerBound != $1.data.lowerBound
-        ? $0.data.lowerBound < $1.data.lowerBound : $0.data.upperBound < $1.data.upperBound
+      ($0.data.lowerBound, $0.data.upperBound, $0.key)
+        < ($1.data.lowerBound, $1.data.upperBound, $1.key)
     }
     var end = 0
     for row in rows {

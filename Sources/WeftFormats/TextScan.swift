@@ -15,11 +15,13 @@ struct TextScan {
 
   init(_ text: [UInt8]) { self.text = text }
 
-  /// Whether the bytes look like text format: printable, and starting with a name and `:` or `{`.
+  /// Whether the first bytes hold no control characters, which binary files soon have.
+  static func isPrintable(_ bytes: [UInt8]) -> Bool {
+    !bytes.prefix(4096).contains { $0 < 0x20 && !JSONText.isSpace($0) }
+  }
+
+  /// Whether the bytes look like text format: they start with a name and `:` or `{`.
   static func looksLikeText(_ bytes: [UInt8]) -> Bool {
-    guard !bytes.prefix(4096).contains(where: { $0 < 0x20 && !JSONText.isSpace($0) }) else {
-      return false
-    }
     var scan = TextScan(bytes).walker()
     scan.skipSpace()
     guard scan.name() != nil else { return false }
@@ -102,7 +104,10 @@ struct TextScan {
     for field in fields {
       end = field.range.upperBound
       guard let failure = failure(type, field.range) else { continue }
-      if let content = field.message {
+      // What is too deep for the decoder is too deep for this search.
+      var isTooDeep = false
+      if case TextFormatDecodingError.messageDepthLimit = failure { isTooDeep = true }
+      if let content = field.message, !isTooDeep {
         switch known[SchemaField.lowerCamelCase(field.name)] {
         case .one(let child), .list(let child):
           if let found = search(child, content, node: node) { return found }
