@@ -1,4 +1,4 @@
-// The Philox4x32-10 stream and what TensorFlow draws from it without rejection.
+// The Philox4x32-10 stream and what TensorFlow draws from it.
 #include "PhiloxRounds.h"
 
 weft_philox weft_philox_seed(uint64_t seed, uint64_t seed2) {
@@ -28,11 +28,12 @@ weft_philox weft_philox_skip(weft_philox state, uint64_t groups) {
   return state;
 }
 
-// Sixteen groups in lanes. The lowest counter word must not wrap among them.
-static WEFT_CLONES void sixteen_groups(const weft_philox *state, uint32_t *out) {
+// Sixteen groups in lanes, `stride` counter values apart. The lowest counter word must not wrap.
+static WEFT_CLONES void sixteen_groups(
+    const weft_philox *state, uint32_t stride, uint32_t *out) {
   uint32_t c0[WEFT_WIDTH], c1[WEFT_WIDTH], c2[WEFT_WIDTH], c3[WEFT_WIDTH];
   for (int j = 0; j < WEFT_WIDTH; j++) {
-    c0[j] = state->counter[0] + (uint32_t)j;
+    c0[j] = state->counter[0] + stride * (uint32_t)j;
     c1[j] = state->counter[1];
     c2[j] = state->counter[2];
     c3[j] = state->counter[3];
@@ -55,10 +56,14 @@ static WEFT_CLONES void sixteen_groups(const weft_philox *state, uint32_t *out) 
 
 enum { BLOCK = 4 * WEFT_WIDTH };
 
+WEFT_INLINE int wraps(const weft_philox *state, uint32_t stride) {
+  return state->counter[0] > UINT32_MAX - (WEFT_WIDTH - 1) * stride;
+}
+
 // The next BLOCK words; moves the state on.
 static void next_block(weft_philox *state, uint32_t *words) {
-  if (state->counter[0] <= UINT32_MAX - (WEFT_WIDTH - 1)) {
-    sixteen_groups(state, words);
+  if (!wraps(state, 1)) {
+    sixteen_groups(state, 1, words);
     *state = weft_philox_skip(*state, WEFT_WIDTH);
     return;
   }
@@ -128,3 +133,96 @@ FILL(
     as_integers64(words, low, range, block))
 FILL(weft_philox_normal_f32, float, 1, , as_normals(words, block))
 FILL(weft_philox_normal_f64, double, 2, , as_normals_double(words, block))
+
+// Truncated normals: each group of results comes from a stretch of the stream of its own, one word
+// at a time, until enough of them lie within two standard deviations. For each result 256 words
+// are set aside.
+enum { RESERVED = 256 };
+
+typedef struct {
+  weft_philox state;
+  uint32_t words[4];
+  int used;
+} word_stream;
+
+static uint32_t next_word(word_stream *stream) {
+  if (stream->used == 4) {
+    weft_philox_group(&stream->state, stream->words);
+    stream->state = weft_philox_skip(stream->state, 1);
+    stream->used = 0;
+  }
+  return stream->words[stream->used++];
+}
+
+static void pair_f32(word_stream *stream, float *pair) {
+  const uint32_t word0 = next_word(stream), word1 = next_word(stream);
+  weft_box_muller(word0, word1, &pair[0], &pair[1]);
+}
+
+static void pair_f64(word_stream *stream, double *pair) {
+  uint32_t words[4];
+  for (int j = 0; j < 4; j++) words[j] = next_word(stream);
+  weft_box_muller_double(words, &pair[0], &pair[1]);
+}
+
+WEFT_INLINE int within(double x) { return x < 2 && x > -2; }
+
+// One group of `wanted` results (a group cut off at the end draws as if whole).
+#define TRUNCATED_GROUP(S, T) \
+  static void truncated_group##S(weft_philox state, T *out, ptrdiff_t wanted) { \
+    word_stream stream = {state, {0}, 4}; \
+    for (ptrdiff_t have = 0; have < wanted;) { \
+      T pair[2]; \
+      pair##S(&stream, pair); \
+      for (int j = 0; j < 2; j++) { \
+        if (within(pair[j]) && have < wanted) out[have++] = pair[j]; \
+      } \
+    } \
+  }
+
+TRUNCATED_GROUP(_f32, float)
+TRUNCATED_GROUP(_f64, double)
+
+// Sixteen groups' first eight candidates each, in lanes; a group they do not fill is drawn alone.
+static void truncated_block(const weft_philox *state, float *out) {
+  uint32_t words[BLOCK];
+  float candidates[2][BLOCK];
+  for (int half = 0; half < 2; half++) {
+    const weft_philox at = weft_philox_skip(*state, (uint64_t)half);
+    sixteen_groups(&at, RESERVED, words);
+    as_normals(words, candidates[half]);
+  }
+  for (int group = 0; group < WEFT_WIDTH; group++) {
+    int have = 0;
+    for (int j = 0; j < 8 && have < 4; j++) {
+      const float x = candidates[j / 4][4 * group + j % 4];
+      out[4 * group + have] = x;
+      have += within(x);
+    }
+    if (have < 4) {
+      truncated_group_f32(
+          weft_philox_skip(*state, (uint64_t)group * RESERVED), out + 4 * group, 4);
+    }
+  }
+}
+
+void weft_philox_truncated_normal_f32(weft_philox state, float *out, ptrdiff_t n) {
+  ptrdiff_t start = 0;
+  for (; start + BLOCK <= n; start += BLOCK) {
+    // The second half's counter is one further on.
+    if (wraps(&state, RESERVED + 1)) break;
+    truncated_block(&state, out + start);
+    state = weft_philox_skip(state, WEFT_WIDTH * RESERVED);
+  }
+  for (; start < n; start += 4) {
+    truncated_group_f32(state, out + start, n - start < 4 ? n - start : 4);
+    state = weft_philox_skip(state, RESERVED);
+  }
+}
+
+void weft_philox_truncated_normal_f64(weft_philox state, double *out, ptrdiff_t n) {
+  for (ptrdiff_t start = 0; start < n; start += 2) {
+    truncated_group_f64(state, out + start, n - start < 2 ? n - start : 2);
+    state = weft_philox_skip(state, RESERVED / 2);
+  }
+}
