@@ -83,7 +83,13 @@ let package = Package(
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests("WeftCLITests", ["WeftCLI", "Weft"]),
-    tests("WeftFormatsTests", ["WeftFormats", "WeftGraph", "WeftTensors", "WeftOps"]),
+    tests(
+      "WeftFormatsTests",
+      [
+        "WeftFormats", "WeftGraph", "WeftTensors",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
     tests("WeftNNTests", ["WeftNN", "WeftRuntime", "WeftFormats"]),
   ],
   cLanguageStandard: .c11

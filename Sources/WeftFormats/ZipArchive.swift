@@ -168,8 +168,8 @@ struct ZipWriter {
     directory.append(number: isLarge ? 45 : 20, 2)
     directory += common
     directory.append(number: isLarge ? 28 : 0, 2)
+    // No comment, first disk, no attributes.
     directory.append(number: 0, 10)
-    directory.append(number: 0, 2)
     directory.append(number: isLarge ? 0xFFFF_FFFF : offset, 4)
     directory += name
     if isLarge { directory += Self.extra([size, size, offset]) }

@@ -1,6 +1,8 @@
 // Graphs to files and back: nothing lost, the same bytes, every form told apart.
 
 import Foundation
+import OrderedCollections
+import SwiftProtobuf
 import Testing
 import WeftGraph
 import WeftTensors
@@ -57,6 +59,7 @@ import WeftTensors
       $0.savedModelSchemaVersion = 1
       var serve = TFMetaGraphDef()
       serve.metaInfoDef.tags = ["serve"]
+      serve.graphDef = TFGraphDef()
       guard case .metaGraph(var train) = try GraphDocument.decode(Array(smallMetaGraph.utf8)) else {
         return
       }
@@ -191,18 +194,19 @@ import WeftTensors
   }
 
   @Test func otherFilesAreErrors() {
-    let gibberish = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) }
-    for bytes in [
+    let gibberish: [UInt8] = (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) }
+    let files: [[UInt8]] = [
       [], gibberish, Array("hello".utf8), Array("[1, 2]".utf8), Array("null".utf8),
       [0xFF, 0xFE, 0x7B, 0], Array(repeating: 0x0A, count: 5000),
-    ] {
+    ]
+    for bytes in files {
       let error = weftError { _ = try GraphFile.decode(bytes, registry: noOps) }
       #expect(error?.category == .content)
     }
   }
 
   @Test func textErrorsHaveLines() {
-    let cases = [
+    let cases: [(String, Int, String)] = [
       ("node {\n name: \"a\"\n", 3, "truncated"), ("node { name: \"a\n\" }", 1, "not closed"),
       ("node { name: \"a\" ] }", 1, "closes nothing"),
       ("node { name: \"a\" }\nnode {\n  nme: \"b\"\n}", 3, "unknown field"),

@@ -9,23 +9,26 @@ import WeftTensors
 @Suite struct JSONTests {
   private func details(_ error: WeftError?) -> String { error?.description ?? "" }
 
-  @Test(arguments: [
-    ("{\"node\": [\n {\"name\": \"a\", \"op\"", 2, "truncated"),
-    ("{\n\"node\": [\n\n", 4, "truncated"),
-    ("{\"node\": \"abc", 1, "truncated"),
-    ("{\"node\": []\n,}", 2, "a key in double quotes"),
-    ("{\"node\": [1 2]}", 1, "a comma or ']'"),
-    ("{\"node\": []} x", 1, "after the end"),
-    ("{\"node\": NaN}", 1, "a value is expected"),
-    ("{\"node\": 01}", 1, "start with a zero"),
-    ("{\"node\" []}", 1, "a colon"),
-    ("{\"a\": \"\\x\"}", 1, "no escape"),
-    ("{\"a\": \"\\ud800\"}", 1, "surrogate"),
-    ("{\"a\":\n\"tab\there\"}", 2, "control character"),
-  ]) func syntaxErrorsHaveLines(_ text: String, _ line: Int, _ words: String) {
-    let error = #expect(throws: FormatError.self) { try GraphDocument.decode(Array(text.utf8)) }
-    #expect(error?.line == line)
-    #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+  @Test func syntaxErrorsHaveLines() {
+    let cases: [(String, Int, String)] = [
+      ("{\"node\": [\n {\"name\": \"a\", \"op\"", 2, "truncated"),
+      ("{\n\"node\": [\n\n", 4, "truncated"),
+      ("{\"node\": \"abc", 1, "truncated"),
+      ("{\"node\": []\n,}", 2, "a key in double quotes"),
+      ("{\"node\": [1 2]}", 1, "a comma or ']'"),
+      ("{\"node\": []} x", 1, "after the end"),
+      ("{\"node\": NaN}", 1, "a value is expected"),
+      ("{\"node\": 01}", 1, "start with a zero"),
+      ("{\"node\" []}", 1, "a colon"),
+      ("{\"a\": \"\\x\"}", 1, "no escape"),
+      ("{\"a\": \"\\ud800\"}", 1, "surrogate"),
+      ("{\"a\":\n\"tab\there\"}", 2, "control character"),
+    ]
+    for (text, line, words) in cases {
+      let error = #expect(throws: FormatError.self) { try GraphDocument.decode(Array(text.utf8)) }
+      #expect(error?.line == line, "\(text)")
+      #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+    }
   }
 
   @Test func badUTF8HasAnOffset() {

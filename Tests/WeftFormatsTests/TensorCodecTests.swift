@@ -1,6 +1,7 @@
 // Tensors in messages: every type, every spelling, the canonical one.
 
 import Foundation
+import SwiftProtobuf
 import Testing
 import WeftTensors
 
@@ -9,13 +10,18 @@ import WeftTensors
 private let plainTypes: [DType] = DType.allCases.filter(\.isPlain)
 
 @Suite struct TensorCodecTests {
-  private func read(_ json: String) throws -> Tensor {
+  private func value(_ message: TFTensorProto) throws -> Tensor {
     var reader = TensorReader()
-    return try reader.tensor(TFTensorProto(jsonString: json))
+    return try reader.tensor(message)
+  }
+
+  private func read(_ json: String) throws -> Tensor {
+    try value(TFTensorProto(jsonString: json))
   }
 
   @Test(arguments: plainTypes) func everyTypeRoundTrips(_ dtype: DType) throws {
-    for (shape, isUniform) in [([], true), ([3], true), ([2, 3], false), ([0, 2], true)] {
+    let cases: [([Int], Bool)] = [([], true), ([3], true), ([2, 3], false), ([0, 2], true)]
+    for (shape, isUniform) in cases {
       let tensor = try Tensor(dtype: dtype, shape: shape) { memory in
         for index in memory.indices {
           let place = isUniform ? index % dtype.byteSize : index
@@ -24,10 +30,8 @@ private let plainTypes: [DType] = DType.allCases.filter(\.isPlain)
       }
       let message = TensorWriter.message(tensor)
       #expect(message.tensorContent.isEmpty == isUniform)
-      var reader = TensorReader()
-      #expect(try reader.tensor(message).isIdentical(to: tensor))
-      let json = try TFTensorProto(jsonString: message.jsonString())
-      #expect(try reader.tensor(json).isIdentical(to: tensor))
+      #expect(try value(message).isIdentical(to: tensor))
+      #expect(try read(message.jsonString()).isIdentical(to: tensor))
     }
   }
 
@@ -63,24 +67,27 @@ private let plainTypes: [DType] = DType.allCases.filter(\.isPlain)
   }
 
   @Test func stringsRoundTrip() throws {
-    for (strings, shape) in [(["a", "", "日本"], [3]), (["x"], []), (["x", "x"], [2]), ([], [0])] {
+    let cases: [([String], [Int])] = [
+      (["a", "", "日本"], [3]), (["x"], []), (["x", "x"], [2]), ([], [0]),
+    ]
+    for (strings, shape) in cases {
       let tensor = try Tensor(strings: strings.map { Array($0.utf8) }, shape: shape)
-      var reader = TensorReader()
-      #expect(try reader.tensor(TensorWriter.message(tensor)).isIdentical(to: tensor))
+      #expect(try value(TensorWriter.message(tensor)).isIdentical(to: tensor))
     }
     let packed = TFTensorProto.with {
       $0.dtype = .dtString
       $0.tensorShape.dim = [TFTensorShapeProto.Dim.with { $0.size = 2 }]
       $0.tensorContent = Data([2, 1] + Array("abc".utf8))
     }
-    var reader = TensorReader()
-    #expect(try reader.tensor(packed).strings == [Array("ab".utf8), Array("c".utf8)])
-    for broken in [
-      [UInt8](), [9, 1, 97], [1, 1, 97], [1, 1, 97, 98, 99], [0x80, 0x80, 0x80, 0x80, 0x80, 1],
-    ] {
+    #expect(try value(packed).strings == [Array("ab".utf8), Array("c".utf8)])
+    let broken: [[UInt8]] = [
+      [9, 1, 97], [1, 1, 97], [1, 1, 97, 98, 99], [0x80, 0x80, 0x80, 0x80, 0x80, 1],
+    ]
+    for content in broken {
       var copy = packed
-      copy.tensorContent = Data(broken)
-      if !broken.isEmpty { #expect(throws: FormatError.self) { try reader.tensor(copy) } }
+      copy.tensorContent = Data(content)
+      let message = copy
+      #expect(throws: FormatError.self) { try value(message) }
     }
   }
 
