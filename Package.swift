@@ -75,6 +75,14 @@ let package = Package(
       ],
       swiftSettings: swiftSettings),
 
+    // Examples, built and run by tests.
+    .executableTarget(
+      name: "tang-poetry",
+      dependencies: [
+        "Weft", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Examples/tang-poetry", swiftSettings: swiftSettings),
+
     // Tests mirror Sources.
     .target(
       name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",

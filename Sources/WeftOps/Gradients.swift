@@ -48,7 +48,7 @@ public func dense(_ gradient: Gradient) throws -> Output {
       throw WeftError(
         .invalidArgument, "slices of '\(slices.values.name)' have no dense shape")
     }
-    let rows = try shape.stridedSlice(begin: [0], end: [1], strides: [1], shrinkAxisMask: 1)
+    let rows = try shape.element(at: 0)
     return try unsortedSegmentSum(slices.values, slices.indices, count: rows)
   }
 }

@@ -6,10 +6,10 @@ public import WeftGraph
 internal import WeftKernels
 public import WeftTensors
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Darwin)
-  internal import Darwin
+#if canImport(FoundationEssentials)
+  internal import FoundationEssentials
+#else
+  internal import Foundation
 #endif
 
 /// How a session compiles and runs.
@@ -29,14 +29,8 @@ public struct SessionOptions: Sendable {
 
   /// The cores this process may use.
   public static var availableCores: Int {
-    #if canImport(Glibc)
-      var set = cpu_set_t()
-      if sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 {
-        let count = withUnsafeBytes(of: &set) { $0.reduce(0) { $0 + $1.nonzeroBitCount } }
-        if count > 0 { return count }
-      }
-    #endif
-    return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    // Counts what the affinity mask leaves.
+    max(1, ProcessInfo.processInfo.activeProcessorCount)
   }
 }
 

@@ -1,0 +1,213 @@
+// Trains a character model of Tang poetry and writes poems: the framework's first job.
+
+import ArgumentParser
+import Weft
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+enum Preset: String, ExpressibleByArgument, CaseIterable {
+  case poems
+  case reportTensorflow = "report-tensorflow"
+  case reportPytorch = "report-pytorch"
+}
+
+enum Cell: String, ExpressibleByArgument, CaseIterable {
+  case rnn, lstm, gru
+
+  var kind: CellKind {
+    switch self {
+    case .rnn: .rnn
+    case .lstm: .lstm
+    case .gru: .gru
+    }
+  }
+}
+
+@main
+struct TangPoetry: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tang-poetry", abstract: "Train a character model of Tang poetry; write poems.",
+    discussion: """
+      Builds the model as a graph, exports it (RUN-DIR/model.json), trains it, saves checkpoints, \
+      and writes a poem for each first character. Without --data it reads tang300 of fortunes-zh.
+      """)
+
+  @Option(help: "The recurrent cell; what the preset has if not given.")
+  var cell: Cell?
+
+  @Option(help: "poems, or one of the report's two programs: report-tensorflow, report-pytorch.")
+  var preset = Preset.poems
+
+  @Option(help: "The corpus, a file or a folder.")
+  var data: String?
+
+  @Option(help: "Epochs; 40, or the report's number, if not given.")
+  var epochs: Int?
+
+  @Option(help: "Where the graph and the checkpoints go.")
+  var runDir = "runs/tang-poetry"
+
+  @Option(help: "Seed of initial values, batches and draws.")
+  var seed: UInt64 = 1
+
+  @Option(help: "Threads to run on; all cores if not given.")
+  var threads: Int?
+
+  @Option(help: "0 takes the best character each time.")
+  var temperature = 0.6
+
+  @Option(help: "The first characters of the poems.")
+  var start = "日红山夜湖海月君星"
+
+  @Flag(help: "Only export the graph to RUN-DIR/model.json.")
+  var exportOnly = false
+
+  @Option(help: "Unroll to this many steps only; keep this many of the commonest characters.")
+  var small: Int?
+
+  func validate() throws {
+    if let epochs, epochs < 1 { throw ValidationError("--epochs takes a number from 1") }
+    if let threads, threads < 1 { throw ValidationError("--threads takes a number from 1") }
+    if let small, small < 4 { throw ValidationError("--small takes a number from 4") }
+  }
+
+  func run() throws {
+    do {
+      try train()
+    } catch let error as WeftError {
+      log(error.description)
+      throw ExitCode(error.category.rawValue)
+    }
+  }
+
+  private func train() throws {
+    let corpus = try data.map { try Corpus(path: $0) } ?? Corpus.standard()
+    let texts = try preparation().prepare(corpus)
+    log(
+      "corpus    \(corpus.files.map(\.path).joined(separator: ", ")): \(texts.texts.count) texts, "
+        + "\(texts.characterCount) characters, vocabulary \(texts.vocabulary.rowCount)")
+    let model = try buildModel(texts)
+    let graph = model.graph.snapshot
+    let directory = RunDirectory(runDir)
+    guard directory.checkpointSteps.isEmpty else {
+      throw WeftError(
+        .alreadyExists, "'\(runDir)' holds the checkpoints of a run", category: .cannotCreate,
+        hint: "--run-dir names another folder; `weft train \(runDir) --resume` goes on")
+    }
+    do {
+      try FileManager.default.createDirectory(
+        atPath: runDir, withIntermediateDirectories: true)
+    } catch {
+      throw WeftError(
+        .failedPrecondition, "cannot create the folder '\(runDir)'", category: .cannotCreate)
+    }
+    try GraphFile.write(graph, to: directory.graphPath)
+    log("graph     \(directory.graphPath): \(graph.nodes.count) nodes")
+    if exportOnly { return }
+
+    var options = TrainingOptions()
+    options.epochs = epochs ?? defaultEpochs
+    options.seed = seed
+    options.threads = threads
+    let source = try TrainingSource(
+      texts.texts, graph: graph, batchSize: preset == .poems ? 32 : nil, seed: seed)
+    let loop = try TrainLoop(graph, source: source, options: options, directory: directory)
+    var lines = 0
+    _ = try loop.run { event in
+      switch event {
+      case .step(let progress, _, _):
+        // The report shows the loss every 500 steps, or each batch; a line now and then does both.
+        if progress.step == 1 || progress.step % 100 == 0 {
+          log(
+            "epoch \(progress.epoch + 1)/\(options.epochs ?? 0)  step \(progress.step)  loss "
+              + "\(rounded(progress.loss))  \(Int(progress.rate)) characters/s  left "
+              + "\(Int(progress.secondsLeft)) s")
+        }
+      case .epoch(let progress, _):
+        lines += 1
+        if lines == 1 || lines % 5 == 0 {
+          log("epoch \(progress.epoch + 1) done  mean loss \(rounded(progress.meanLoss))")
+        }
+      case .checkpoint(let step, let path):
+        if step == loop.progress.totalSteps { log("saved     \(path)") }
+      }
+    }
+    try write(loop.session)
+  }
+
+  // MARK: - The model
+
+  private func preparation() throws -> TextPreparation {
+    switch preset {
+    case .reportTensorflow: return .reportTensorFlow
+    case .reportPytorch: return .reportPyTorch
+    case .poems:
+      var poems = try TextPreparation(.poems, maximumTokens: small.map { $0 + 1 })
+      if small != nil { poems.minimumOccurrences = 40 }
+      return poems
+    }
+  }
+
+  private func buildModel(_ texts: PreparedTexts) throws -> CharacterModel {
+    let size = texts.vocabulary.rowCount
+    var configuration: CharacterModelConfiguration
+    switch preset {
+    case .reportTensorflow:
+      configuration = .reportTensorFlow(cell: cell?.kind ?? .rnn, vocabularySize: size)
+    case .reportPytorch:
+      configuration = .reportPyTorch(cell: cell?.kind ?? .lstm, vocabularySize: size)
+    case .poems:
+      let widths = small.map { [$0] } ?? [26, 50, texts.info.maximumTokens.map { $0 - 1 } ?? 81]
+      configuration = CharacterModelConfiguration(
+        cell: cell?.kind ?? .lstm, vocabularySize: size, widths: widths)
+      configuration.learningRate = 3e-3
+      if small != nil {
+        configuration.embeddingSize = 16
+        configuration.hiddenSize = 32
+      }
+    }
+    configuration.seed = Int(truncatingIfNeeded: seed & 0x7fff_ffff)
+    return try CharacterModel(
+      configuration, vocabulary: texts.info.vocabularyEntries, text: try texts.info.textEntry())
+  }
+
+  private var defaultEpochs: Int {
+    switch preset {
+    case .poems: 40
+    case .reportTensorflow: 10
+    case .reportPytorch: 30
+    }
+  }
+
+  // MARK: - Poems
+
+  private func write(_ session: Session) throws {
+    let generator = try TextGenerator(session)
+    var options = GenerationOptions()
+    options.seed = seed
+    // Both reports take the best character, up to 50 and up to 30 of them.
+    options.sampling = SamplingOptions(temperature: preset == .poems ? temperature : 0)
+    options.maximumTokens = preset == .reportTensorflow ? 50 : preset == .reportPytorch ? 30 : 60
+    for (index, first) in start.enumerated() {
+      do {
+        let poem = try generator.write(start: String(first), options: options, stream: index)
+        print("")
+        for sentence in TextDisplay.sentences(of: poem) { print(sentence) }
+      } catch let error as WeftError where error.category != .run {
+        log(error.description)
+      }
+    }
+  }
+
+  private func rounded(_ value: Double) -> String {
+    value.isFinite ? "\((value * 10_000).rounded() / 10_000)" : "\(value)"
+  }
+
+  private func log(_ line: String) {
+    FileHandle.standardError.write(Data((line + "\n").utf8))
+  }
+}
