@@ -43,7 +43,7 @@ public struct RowGather: Sendable {
   }
 
   /// Copies the rows.
-  public func run<Index: IndexElement>(
+  public func run<Index: FixedWidthInteger>(
     _ params: UnsafeRawPointer, _ indices: UnsafePointer<Index>, _ output: UnsafeMutableRawPointer,
     _ pool: ThreadPool
   ) {

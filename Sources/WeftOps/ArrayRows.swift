@@ -7,4 +7,7 @@ extension OpRegistry {
     ConstantRows.all + IdentityRows.all + ShapeRows.all + ReshapeRows.all + ConcatRows.all
     + SplitRows.all + TransposeRows.all + SliceRows.all + StridedSliceRows.all + GatherRows.all
     + FillRows.all + TileRows.all + RangeRows.all + PadRows.all
+    + UniqueRows.all + PartitionRows.all + ScatterRows.all + MatrixDiagRows.all
+    + MatrixBandRows.all + SpaceDepthRows.all + SequenceRows.all + GuardRows.all
+    + ResizeRows.all + RefusedRows.all
 }

@@ -67,6 +67,16 @@ extension LowerContext {
     return result
   }
 
+  /// Output 0 is input `index`: no bytes move, unless they are a variable's own.
+  func pass(_ index: Int = 0) -> Kernel {
+    let input = inputs[index]
+    guard input.isReference, input.dtype.isPlain else { return .alias(index) }
+    let bytes = count(index) * input.dtype.byteSize
+    return Kernel(kernelName("copy", input.dtype)) { call in
+      call.rawOutput(0).copyMemory(from: call.rawInput(index), byteCount: bytes)
+    }
+  }
+
   /// A kernel name such as `concatFloat32`.
   func kernelName(_ base: String, _ dtype: DType) -> String {
     base + dtype.name.prefix(1).uppercased() + dtype.name.dropFirst()

@@ -71,7 +71,7 @@ enum ConcatRows {
     _ ctx: LowerContext, values: Range<Int>, axisInput: Int
   ) throws -> Kernel {
     let axis = try ctx.axis(axisInput, rank: ctx.outputShape(0).count)
-    if values.count == 1, values.lowerBound == 0 { return .alias() }
+    if values.count == 1, values.lowerBound == 0 { return ctx.pass() }
     return try join(ctx, values, axis: axis)
   }
 
@@ -213,7 +213,7 @@ enum ConcatRows {
     },
     lowering: .kernel { ctx in
       let axis = try ctx.checkedAxis(try ctx.attrs.int("axis"), rank: ctx.shape(0).count + 1)
-      if ctx.inputs.count == 1 { return .alias() }
+      if ctx.inputs.count == 1 { return ctx.pass() }
       return try join(ctx, 0..<ctx.inputs.count, axis: axis, stacked: true)
     })
 

@@ -40,7 +40,7 @@ enum PadRows {
     let out = ctx.outputShape(0)
     let dtype = ctx.dtype(0)
     guard dtype.isPlain else { throw ctx.unsupported(dtype) }
-    if shape == out { return .alias() }
+    if shape == out { return ctx.pass() }
     let strides = StridedCopy.strides(out)
     let offset = strides.indices.reduce(0) { $0 + pads[2 * $1] * strides[$1] }
     let copy = StridedCopy(

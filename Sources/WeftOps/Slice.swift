@@ -60,7 +60,7 @@ enum SliceRows {
       let begin = try ctx.integers(1, "where it begins")
       let shape = ctx.shape(0)
       let sizes = ctx.outputShape(0)
-      if sizes == shape { return .alias() }
+      if sizes == shape { return ctx.pass() }
       let strides = StridedCopy.strides(shape)
       let offset = zip(begin, strides).reduce(0) { $0 + $1.0 * $1.1 }
       return try ctx.moves("slice") { bytes in
