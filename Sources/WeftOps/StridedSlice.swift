@@ -81,10 +81,13 @@ struct SliceBox {
       } else if bit(masks.newAxis, i) {
         shape.append(1)
       } else {
+        // One index counts even where the mask for begins is set.
+        let shrink = bit(masks.shrinkAxis, i)
+        let isFromStart = bit(masks.begin, i) && !shrink
         try entry(
-          at, dims[at], begin: bit(masks.begin, i) ? nil : .some(begin?[i] ?? .unknown),
+          at, dims[at], begin: isFromStart ? nil : .some(begin?[i] ?? .unknown),
           end: bit(masks.end, i) ? nil : .some(end?[i] ?? .unknown),
-          stride: stride?[i] ?? .unknown, shrink: bit(masks.shrinkAxis, i), fail)
+          stride: stride?[i] ?? .unknown, shrink: shrink, fail)
         at += 1
       }
     }
@@ -107,7 +110,7 @@ struct SliceBox {
       throw fail("only stride 1 allowed on non-range indexing")
     }
     if shrink {
-      guard let n = dim.size, let b = begin.map({ $0.size }) ?? 0 else { return add(0, 1, 1) }
+      guard let n = dim.size, let b = begin?.size else { return add(0, 1, 1) }
       let index = b < 0 ? b + n : b
       guard index >= 0, index < n else {
         throw fail("slice index \(b) of dimension \(place) out of bounds.")
