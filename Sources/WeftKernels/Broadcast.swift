@@ -48,7 +48,8 @@ public struct BroadcastPlan: Sendable {
 
   /// A plan for operands of shapes `inputs`, each of which broadcasts to `output`.
   public init(inputs: [[Int]], output: [Int]) {
-    count = output.reduce(1, *)
+    // Wrapping products: with a size of zero the others may be of any size, and none is used.
+    count = output.reduce(1, &*)
     // Row-major element strides, 0 along broadcast dimensions.
     let strides = inputs.map { shape -> [Int] in
       var result = [Int](repeating: 0, count: output.count)
@@ -56,7 +57,7 @@ public struct BroadcastPlan: Sendable {
       for axis in stride(from: shape.count - 1, through: 0, by: -1) {
         let place = axis + output.count - shape.count
         if shape[axis] != 1 { result[place] = step }
-        step *= shape[axis]
+        step = step &* shape[axis]
       }
       return result
     }
@@ -66,9 +67,9 @@ public struct BroadcastPlan: Sendable {
       let size = output[axis]
       let fits =
         !sizes.isEmpty
-        && inputs.indices.allSatisfy { merged[$0][sizes.count - 1] == strides[$0][axis] * size }
+        && inputs.indices.allSatisfy { merged[$0][sizes.count - 1] == strides[$0][axis] &* size }
       if fits {
-        sizes[sizes.count - 1] *= size
+        sizes[sizes.count - 1] = sizes[sizes.count - 1] &* size
         for i in inputs.indices { merged[i][sizes.count - 1] = strides[i][axis] }
       } else {
         sizes.append(size)

@@ -49,7 +49,11 @@ public struct MatrixProduct: Sendable {
   public init?(
     _ sizes: Sizes, a: (type: DType, count: Int), b: (type: DType, count: Int), output: DType
   ) {
-    flops = 2 * sizes.m * sizes.n * sizes.k * sizes.offsets.count
+    // In double: no memory stands behind these sizes yet, so products may be huge.
+    let (m, n, k) = (Double(sizes.m), Double(sizes.n), Double(sizes.k))
+    flops = Int(Swift.min(2 * m * n * k * Double(sizes.offsets.count), 0x1p62))
+    guard m * n * Double(sizes.offsets.count) < 0x1p48, a.count < 1 << 48, b.count < 1 << 48
+    else { return nil }
     if a.type == output && b.type == output, let direct = MatrixProduct.direct(sizes, output) {
       (scratchBytes, run) = direct
       return

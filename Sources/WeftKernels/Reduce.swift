@@ -56,7 +56,8 @@ public struct ReduceKernel: Sendable {
       return
     }
     // Rare types: the whole input in the wider type, then back.
-    guard let load = castRow(from: dtype, to: wide), let store = castRow(from: wide, to: dtype)
+    guard plan.inputCount < 1 << 48, plan.outputCount < 1 << 48,
+      let load = castRow(from: dtype, to: wide), let store = castRow(from: wide, to: dtype)
     else { return nil }
     let size = wide.byteSize
     let inBytes = (plan.inputCount * size + 63) & ~63
@@ -94,7 +95,7 @@ private func typedReduce<E: Sendable>(_ folder: Folder<E>, _ plan: ReducePlan) -
     let blocks = (plan.rowCount + 255) / 256
     slots = long ? Swift.max(1, Swift.min(64, blocks)) : 1
   }
-  let scratch = slots > 1 ? slots * bytes * (plan.foldsRows ? 1 : plan.rowLength) : 0
+  let scratch = slots > 1 ? slots &* bytes * (plan.foldsRows ? 1 : plan.rowLength) : 0
   return TypedReduce(scratchBytes: scratch) { x, y, scratch, pool in
     let x = x.assumingMemoryBound(to: E.self)
     let y = y.assumingMemoryBound(to: E.self)

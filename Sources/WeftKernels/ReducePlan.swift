@@ -33,15 +33,16 @@ public struct ReducePlan: Sendable {
     var kinds: [Bool] = []
     for (axis, size) in shape.enumerated() where size != 1 {
       if kinds.last == isReduced[axis] {
-        sizes[sizes.count - 1] *= size
+        sizes[sizes.count - 1] = sizes[sizes.count - 1] &* size
       } else {
         sizes.append(size)
         kinds.append(isReduced[axis])
       }
     }
-    inputCount = shape.reduce(1, *)
-    outputCount = zip(shape, isReduced).reduce(1) { $1.1 ? $0 : $0 * $1.0 }
-    foldCount = zip(shape, isReduced).reduce(1) { $1.1 ? $0 * $1.0 : $0 }
+    // Wrapping products: with a size of zero the others may be of any size, and none is used.
+    inputCount = shape.reduce(1, &*)
+    outputCount = zip(shape, isReduced).reduce(1) { $1.1 ? $0 : $0 &* $1.0 }
+    foldCount = zip(shape, isReduced).reduce(1) { $1.1 ? $0 &* $1.0 : $0 }
     foldsRows = kinds.last ?? true
     rowLength = sizes.last ?? 1
     var groups: [(Int, Int)] = []
@@ -53,7 +54,7 @@ public struct ReducePlan: Sendable {
       } else {
         groups.append((sizes[axis], stride))
       }
-      stride *= sizes[axis]
+      stride = stride &* sizes[axis]
     }
     groupOffsets = OffsetTable(groups)
     rowOffsets = OffsetTable(rows)
@@ -68,7 +69,7 @@ struct OffsetTable: Sendable {
 
   init(_ digits: [(Int, Int)]) {
     self.digits = digits.map { (size: $0.0, stride: $0.1) }
-    count = digits.reduce(1) { $0 * $1.0 }
+    count = digits.reduce(1) { $0 &* $1.0 }
   }
 
   @inline(__always)

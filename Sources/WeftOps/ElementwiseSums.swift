@@ -22,7 +22,7 @@ private let addAllLowering = Lowering.kernel { ctx in
   let size = dtype.byteSize
   // Only the first two are read before the sum is first written.
   return Kernel(
-    ctx.kernelName("addN", dtype), inPlace: [[0, 1]], flops: count * (inputs - 1)
+    ctx.kernelName("addN", dtype), inPlace: [[0, 1]], flops: count &* (inputs - 1)
   ) { call in
     addAll(
       call.arguments, inputCount: inputs, call.rawOutput(0), count: count, elementBytes: size,

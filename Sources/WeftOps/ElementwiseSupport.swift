@@ -52,7 +52,7 @@ extension LowerContext {
     guard let row else { throw unsupported(dtype(0)) }
     let (count, inSize, outSize) = (count(0), dtype(0).byteSize, outputs[0].dtype.byteSize)
     return Kernel(
-      kernelName(label, dtype(0)), inPlace: inSize == outSize ? [[0]] : [], flops: count * cost
+      kernelName(label, dtype(0)), inPlace: inSize == outSize ? [[0]] : [], flops: count &* cost
     ) { call in
       runUnary(
         call.rawInput(0), call.rawOutput(0), count: count, inputSize: inSize, outputSize: outSize,

@@ -109,7 +109,10 @@ private func batchRow(_ name: String, _ arguments: String, types: String, broadc
       let plan = BroadcastPlan(
         inputs: [Array(x.dropLast(2)), Array(y.dropLast(2))],
         output: Array(ctx.outputShape(0).dropLast(2)))
-      let offsets = zip(plan.indices(0), plan.indices(1)).map {
+      // Without results there is nothing to go through, however many pairs there are.
+      let isEmpty = ctx.outputCount(0) == 0
+      let (left, right): ([Int], [Int]) = isEmpty ? ([], []) : (plan.indices(0), plan.indices(1))
+      let offsets = zip(left, right).map {
         (a: $0 * rows * cols, b: $1 * rowsY * colsY)
       }
       return try ctx.product(

@@ -116,7 +116,7 @@ private func cumulativeRow(
           dtype, product: isProduct, exclusive: try ctx.attrs.bool("exclusive"),
           reverse: try ctx.attrs.bool("reverse"))
       else { throw ctx.unsupported(dtype) }
-      let step = length * inner * dtype.byteSize
+      let step = length &* inner &* dtype.byteSize
       return Kernel(
         ctx.kernelName(isProduct ? "cumprod" : "cumsum", dtype), inPlace: [[0]],
         flops: ctx.count(0)
@@ -190,18 +190,18 @@ let halfSquareRow: OpDef = OpDef(
     let (dtype, count) = (ctx.dtype(0), ctx.count(0))
     switch dtype {
     case .float32:
-      return Kernel("l2LossFloat32", scratchBytes: 512, flops: 2 * count) { call in
+      return Kernel("l2LossFloat32", scratchBytes: 512, flops: 2 &* count) { call in
         let partial = call.scratch.assumingMemoryBound(to: Double.self)
         call.output(0, as: Float.self)[0] = halfSquareSum(
           call.input(0, as: Float.self), count: count, partial: partial, pool: call.pool)
       }
     case .float64:
-      return Kernel("l2LossFloat64", flops: 2 * count) { call in
+      return Kernel("l2LossFloat64", flops: 2 &* count) { call in
         call.output(0, as: Double.self)[0] = halfSquareSum(
           call.input(0, as: Double.self), count: count)
       }
     default:
-      guard let load = castRow(from: dtype, to: .float32),
+      guard count < 1 << 48, let load = castRow(from: dtype, to: .float32),
         let store = castRow(from: .float32, to: dtype)
       else { throw ctx.unsupported(dtype) }
       let bytes = count * 4

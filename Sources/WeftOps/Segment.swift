@@ -32,10 +32,10 @@ private func unsortedRow(
       else { throw ctx.unsupported(dtype) }
       let (rows, segments) = (ctx.count(1), ctx.outputShape(0)[0])
       let inner = product(ctx.outputShape(0).dropFirst())
-      let bytes = inner * dtype.byteSize
+      let bytes = inner &* dtype.byteSize
       let (idShape, failure) = (ctx.shape(1), SegmentFailure(op: ctx.op.name))
       // Large outputs are shared out by segments; each task scans all ids.
-      let work = rows * inner
+      let work = rows &* inner
       let tasks = work < 4 * elementwiseGrain ? 1 : Swift.min(16, Swift.max(1, segments / 8))
       return Kernel(ctx.kernelName("segment", dtype), flops: work) { call in
         let (data, ids, out) = (call.rawInput(0), call.rawInput(1), call.rawOutput(0))
