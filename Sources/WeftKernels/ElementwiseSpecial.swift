@@ -11,9 +11,12 @@
 
 /// Scalar special functions.
 public enum SpecialFunction {
-  private static let epsilon = 1e-16
+  private static let epsilon = 3e-16
   private static let tiny = 1e-300
   private static let sqrtPi = 1.772453850905516
+
+  /// The natural logarithm.
+  public static func log(_ x: Double) -> Double { LibM.log(x) }
 
   /// log |gamma(x)|; infinite at zero and the negative integers.
   public static func logGamma(_ x: Double) -> Double {

@@ -7,4 +7,5 @@ extension OpRegistry {
     unaryRows + exponentialRows + trigonometryRows + binaryRows + divisionRows + powerRows
     + elementwiseGradRows + bitwiseRows + comparisonRows + selectRows + [castOpRow] + sumRows
     + reductionRows + reductionArgRows + matMulRows + unsortedSegmentRows
+    + sortedSegmentRows + histogramRows + linearAlgebraRows + [einsumRow]
 }
