@@ -68,7 +68,7 @@ enum ActivationRows {
       let (dy, x) = (g.input(0), g.input(1))
       let ddx = try g.gradient()
       let s = try sigmoid(x)
-      let slope = try s - s * s
+      let slope = try s * sigmoid(-x)
       return [.dense(try grad(softplusGrad, ddx, x)), .dense(try ddx * dy * slope)]
     })
   static let softsignGrad: OpDef = backward(

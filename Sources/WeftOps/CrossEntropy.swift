@@ -56,7 +56,7 @@ enum CrossEntropyRows {
     },
     gradient: .rule { g in
       let loss = try g.gradient(0).expandingDims(axis: -1)
-      let labels: Gradient = .dense(try zerosLike(loss) - loss * logSoftmax(g.input(0)))
+      let labels: Gradient = .dense(try -(loss * logSoftmax(g.input(0))))
       return [try logitsGradient(g), labels]
     },
     lowering: .kernel { ctx in

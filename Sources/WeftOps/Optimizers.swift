@@ -219,6 +219,7 @@ enum OptimizerRows {
     let flag = try spec.flag.map { try ctx.attrs.bool($0.name) } ?? false
     let update = spec.update
     let indexPlace = places.indices
+    let indexShape = Array(gradShape.prefix(1))
     let indexType = indexPlace.map { ctx.dtype($0) } ?? .int32
     let scratch = 8 * (cells.count + scalars.count)
     return Kernel("optimizer", scratchBytes: scratch, flops: 8 * count) { call in
@@ -253,7 +254,7 @@ enum OptimizerRows {
         return
       }
       let indices = IndexList(call.rawInput(indexPlace), indexType, count: gradShape.first ?? 0)
-      try indices.check(rows, shape: [indices.count], failure)
+      try indices.check(rows, shape: indexShape, failure)
       applySparse(
         update, span, indices: indices, rows: rows, inner: inner, pool: call.pool)
     }

@@ -129,7 +129,8 @@ enum ReferenceRows {
         let isWide = cell.dtype == .int64
         let now = isWide ? Int(memory.load(as: Int64.self)) : Int(memory.load(as: Int32.self))
         if now >= limit {
-          throw WeftError(.outOfRange, "\(failure.op) reached its limit of \(limit)", category: .run)
+          throw WeftError(
+            .outOfRange, "\(failure.op) reached its limit of \(limit)", category: .run)
         }
         if isWide {
           call.output(0, as: Int64.self)[0] = Int64(now)

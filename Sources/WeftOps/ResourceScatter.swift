@@ -94,19 +94,19 @@ enum VariableIndexRows {
       return Kernel("resourceGather") { call in
         let value = try cell.read()
         let shape = value.shape
-        guard shape.count > batch, Array(shape[..<batch]) == Array(indexShape[..<batch]) else {
+        guard shape.count > batch, shape[..<batch] == indexShape[..<batch] else {
           throw failure("cannot take rows of a variable of shape \(shape) by \(indexShape)")
         }
         let inner = shape[(batch + 1)...].reduce(1, *)
-        let actual = indexShape + shape[(batch + 1)...]
         let target: UnsafeMutableRawPointer
         if let outShape {
-          guard outShape == actual else {
-            throw failure("needs rows for an output of \(outShape), the variable gives \(actual)")
+          guard isJoined(outShape, indexShape, shape.dropFirst(batch + 1)) else {
+            throw failure("cannot give rows of \(shape) to an output of shape \(outShape)")
           }
           target = call.rawOutput(0)
         } else {
-          let own = try Tensor(zeros: value.dtype, shape: actual)
+          let own = try Tensor(
+            zeros: value.dtype, shape: indexShape + shape.dropFirst(batch + 1))
           call.setObject(own, output: 0)
           target = own.buffer.base
         }
@@ -125,6 +125,14 @@ enum VariableIndexRows {
         }
       }
     })
+
+  /// Whether `whole` is `head` followed by `tail`, without making a new array in each run.
+  private static func isJoined(
+    _ whole: [Int], _ head: some Swift.Collection<Int>, _ tail: ArraySlice<Int>
+  ) -> Bool {
+    whole.count == head.count + tail.count && whole.prefix(head.count).elementsEqual(head)
+      && whole.suffix(tail.count) == tail
+  }
 
   // MARK: - Scatters
 
@@ -154,7 +162,7 @@ enum VariableIndexRows {
       let shape = value.shape
       let inner = shape.dropFirst().reduce(1, *)
       guard let rows = shape.first,
-        updateShape.isEmpty || updateShape == indexShape + shape.dropFirst()
+        updateShape.isEmpty || isJoined(updateShape, indexShape, shape.dropFirst())
       else {
         throw failure("cannot scatter updates \(updateShape) by \(indexShape) into \(shape)")
       }
@@ -242,7 +250,9 @@ enum VariableIndexRows {
     return Kernel("scatterNd", scratchBytes: 8 * count, flops: updateCount) { call in
       let value = try cell.read()
       let shape = value.shape
-      guard depth <= shape.count, updateShape == indexShape.dropLast() + shape[depth...] else {
+      guard depth <= shape.count,
+        isJoined(updateShape, indexShape.dropLast(), shape[depth...])
+      else {
         throw failure("cannot scatter updates \(updateShape) by \(indexShape) into \(shape)")
       }
       let indices = IndexList(call.rawInput(1), indexType, count: count * depth)
