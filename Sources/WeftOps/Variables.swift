@@ -257,7 +257,7 @@ extension Graph {
     let initial = try withAbsoluteScope(scope + "/Initializer", initializer)
     return try withAbsoluteScope(scope) {
       let assign = try add(
-        VariableRows.assign.name, name: "Assign", inputs: [handle, initial],
+        VariableRows.assign.name, name: ReferenceRows.assign.name, inputs: [handle, initial],
         attrs: ["dtype": .type(dtype)], file: file, line: line)
       let value = try output(
         VariableRows.read.name, name: "Read/" + VariableRows.read.name, inputs: [handle],
