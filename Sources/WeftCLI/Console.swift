@@ -60,7 +60,7 @@ enum Console {
     flush()
     var text = error.description
     if hasColor, let colon = text.firstIndex(of: ":") {
-      text = "\u{1B}[31m" + text[..<colon] + "\u{1B}[0m" + text[colon...]
+      text = "\u{1B}[31m\(text[..<colon])\u{1B}[0m\(text[colon...])"
     }
     log(text)
     Platform.exit(error.category.rawValue)

@@ -46,7 +46,8 @@ struct DoctorCommand: ParsableCommand {
     let column = (0..<size).reduce(Float(0)) { $0 + Float(($1 * size) % 7) - 3 }
     guard total == wanted * Float(size), first == column else {
       throw WeftError(
-        .internal, "the self-test computed \(total) and \(first), not \(wanted * Float(size)) and "
+        .internal,
+        "the self-test computed \(total) and \(first), not \(wanted * Float(size)) and "
           + "\(column)", category: .run)
     }
   }

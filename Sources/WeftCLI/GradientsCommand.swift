@@ -17,7 +17,8 @@ struct GradientsCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With respect to these.", valueName: "T,..."))
   var xs: String
 
-  @Option(help: ArgumentHelp("The gradients that arrive at ys; ones if not given.", valueName: "T,..."))
+  @Option(
+    help: ArgumentHelp("The gradients that arrive at ys; ones if not given.", valueName: "T,..."))
   var gradYs: String?
 
   @Option(help: ArgumentHelp("Names of the gradients; grad_X if not given.", valueName: "N,..."))
@@ -47,8 +48,7 @@ struct GradientsCommand: ParsableCommand {
       throw WeftError(
         .invalidArgument, "\(ys.count) ys and \(gradYs.count) grad-ys are given", category: .usage)
     }
-    let names =
-      names ?? xs.map { "grad_" + $0.map { $0 == "/" || $0 == ":" ? "_" : "\($0)" }.joined() }
+    let names = names ?? xs.map { "grad_\(OutputFolder.safeName($0))" }
     guard names.count == xs.count else {
       throw WeftError(
         .invalidArgument, "\(xs.count) xs and \(names.count) names are given", category: .usage)
@@ -61,9 +61,10 @@ struct GradientsCommand: ParsableCommand {
         throw WeftError(.alreadyExists, "the graph has a node '\(name)'", category: .usage)
       }
     }
+    let given: [Output?] = try gradYs.map { try graph.output($0) }
     let results = try gradients(
       of: try ys.map { try graph.output($0) }, withRespectTo: try xs.map { try graph.output($0) },
-      gradYs: gradYs.isEmpty ? nil : try gradYs.map { try graph.output($0) })
+      gradYs: given.isEmpty ? nil : given)
     for (index, gradient) in results.enumerated() {
       guard let gradient else {
         throw WeftError(

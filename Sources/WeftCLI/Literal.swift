@@ -14,7 +14,7 @@ struct Literal {
   }
 
   /// Literals of more elements are refused: such values belong into files.
-  static let limit = 1 << 26
+  static let limit = 1 << 24
 
   var elements: [Element]
   var shape: [Int]
@@ -73,17 +73,20 @@ struct Literal {
     case .uint64: return try integers(UInt64.self)
     case .bool:
       return try Tensor(
-        try map(dtype) { element in
+        try map(dtype) { element -> Bool? in
           switch element {
-          case .bool(let value): value
-          case .int(0): false
-          case .int(1): true
-          default: nil
+          case .bool(let value): return value
+          case .int(0): return false
+          case .int(1): return true
+          default: return nil
           }
         }, shape: shape)
     case .string:
       return try Tensor(
-        strings: try map(dtype) { if case .text(let text) = $0 { Array(text.utf8) } else { nil } },
+        strings: try map(dtype) { element -> [UInt8]? in
+          guard case .text(let text) = element else { return nil }
+          return Array(text.utf8)
+        },
         shape: shape)
     default:
       throw WeftError(.unimplemented, "there are no literals of type \(dtype.name)")
@@ -96,10 +99,10 @@ struct Literal {
     try Tensor(
       try map(Number.dtype) { element -> Number? in
         switch element {
-        case .int(let value): Number(exactly: value)
-        case .large(let value): Number(exactly: value)
-        case .real(let value): Number(exactly: value)
-        case .bool, .text: nil
+        case .int(let value): return Number(exactly: value)
+        case .large(let value): return Number(exactly: value)
+        case .real(let value): return Number(exactly: value)
+        case .bool, .text: return nil
         }
       }, shape: shape)
   }
@@ -280,14 +283,15 @@ private struct LiteralParser {
     guard let count = Shape.checkedCount(shape), count <= Literal.limit else {
       throw failure("\(shape) is too large")
     }
-    return Literal(elements: Array(repeating: .int(name == "ones" ? 1 : 0), count: count), shape: shape)
+    let element = Literal.Element.int(name == "ones" ? 1 : 0)
+    return Literal(elements: Array(repeating: element, count: count), shape: shape)
   }
 
   private func range(_ arguments: [Literal.Element]) throws(WeftError) -> Literal {
     guard (1...3).contains(arguments.count) else { throw failure("range takes 1 to 3 numbers") }
     var whole: [Int64] = []
     for argument in arguments {
-      guard case .int(let value) = argument, abs(value) < 1 << 52 else {
+      guard case .int(let value) = argument, value.magnitude < 1 << 52 else {
         throw failure("range takes whole numbers")
       }
       whole.append(value)

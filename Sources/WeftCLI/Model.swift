@@ -85,7 +85,8 @@ extension Model {
     if all["serving_default"] != nil {
       return try SignatureCall("serving_default", of: graph.snapshot)
     }
-    return all.count == 1 ? try all.keys.first.map { try SignatureCall($0, of: graph.snapshot) } : nil
+    return all.count == 1
+      ? try all.keys.first.map { try SignatureCall($0, of: graph.snapshot) } : nil
   }
 
   /// The edge that NAME means: a key of the signature, or a tensor name.

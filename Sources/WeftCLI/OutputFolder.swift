@@ -25,7 +25,7 @@ struct OutputFolder {
     if Platform.isFolder(path) { return }
     var made = path.hasPrefix("/") ? "/" : ""
     for part in path.split(separator: "/") {
-      made += made.isEmpty || made.hasSuffix("/") ? String(part) : "/" + part
+      made += made.isEmpty || made.hasSuffix("/") ? String(part) : "/\(part)"
       guard Platform.makeFolder(made) else {
         throw WeftError(
           .failedPrecondition, "cannot create the folder '\(made)': \(Platform.lastError)",
@@ -34,10 +34,13 @@ struct OutputFolder {
     }
   }
 
-  /// The file name of an output: `/` and `:` become `_`.
-  static func fileName(_ output: String) -> String {
-    String(output.map { $0 == "/" || $0 == ":" ? "_" : $0 }) + ".npy"
+  /// A name without `/` and `:`, which become `_`.
+  static func safeName(_ name: String) -> String {
+    String(name.map { $0 == "/" || $0 == ":" ? "_" : $0 })
   }
+
+  /// The file name of an output.
+  static func fileName(_ output: String) -> String { safeName(output) + ".npy" }
 
   /// Reserves the file of an output.
   /// - Throws: a usage error when another output has it; one of creation when it exists.

@@ -46,19 +46,20 @@ struct PlanCommand: ParsableCommand {
     guard !request.isEmpty else {
       throw WeftError(
         .invalidArgument, "there is nothing to plan", category: .usage,
-        hint: "choose a signature with --signature: " + graph.signatures.keys.joined(separator: ", "))
+        hint: "choose a signature with --signature: "
+          + graph.signatures.keys.joined(separator: ", "))
     }
     var feeds: [(Edge, TensorType)] = []
     var given: [Edge: [Int]] = [:]
     // Sizes given where the graph leaves them open, by axis: batches have one size everywhere.
-    var open: [Int: Int] = [:]
+    var batches: [Int: Int] = [:]
     for argument in shape {
       let (name, text) = try InputValue.split(argument)
       let edge = try model.edge(name, keys: call?.inputs)
       let dims = try PlanCommand.dims(text)
       given[edge] = dims
       for (axis, size) in dims.enumerated() where graph.type(edge).shape.dim(axis).size == nil {
-        open[axis] = open[axis] ?? size
+        batches[axis] = batches[axis] ?? size
       }
       if call?.inputs.contains(where: { $0.edge == edge }) != true {
         feeds.append((edge, TensorType(graph.type(edge).dtype, Shape(dims))))
@@ -75,7 +76,7 @@ struct PlanCommand: ParsableCommand {
           .invalidArgument, "the rank of '\(key)' is not known", category: .usage,
           hint: "give it with --shape \(key)=DIMS")
       }
-      let sizes = dims.enumerated().map { axis, dim in dim.size ?? open[axis] ?? 1 }
+      let sizes = dims.enumerated().map { axis, dim in dim.size ?? batches[axis] ?? 1 }
       feeds.append((edge, TensorType(type.dtype, Shape(sizes))))
     }
     var options = CompileOptions()
@@ -98,7 +99,9 @@ struct PlanCommand: ParsableCommand {
     if body.hasPrefix("["), body.hasSuffix("]") { body = body.dropFirst().dropLast() }
     if body.isEmpty { return [] }
     var dims: [Int] = []
-    for part in body.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "," || $0 == "x" }) {
+    for part in body.split(
+      omittingEmptySubsequences: false, whereSeparator: { $0 == "," || $0 == "x" })
+    {
       guard let size = Int(part.filter { $0 != " " }), size >= 0 else {
         throw WeftError(
           .invalidArgument, "'\(text)' is no list of sizes", category: .usage,

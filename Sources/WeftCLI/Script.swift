@@ -71,7 +71,8 @@ struct Script: Decodable {
       }
       throw WeftError(
         .invalidArgument, "'\(path)' is no script of steps: \(describe(error))",
-        hint: #"{"steps": [{"feeds": {tensor: file}, "fetches": {tensor: file}, "targets": [op]}]}"#)
+        hint: #"{"steps": [{"feeds": {tensor: file}, "fetches": {tensor: file}, "targets": [op]}]}"#
+      )
     }
   }
 
@@ -164,7 +165,10 @@ struct ScriptRunner {
         let text = (error as? WeftError)?.description ?? "\(error)"
         lines.append(.object([("ok", .bool(false)), ("error", .string(text))]))
         if !step.mayFail {
-          failure = (error as? WeftError)?.adding("step", "\(index) of the script") ?? error
+          failure = error
+          if let known = error as? WeftError {
+            failure = known.adding("step", "\(index) of the script")
+          }
           break
         }
       }

@@ -33,7 +33,8 @@ struct ShowCommand: ParsableCommand {
     let subset = chosen
     if let scope { chosen = chosen.filter { graph.nodes[$0].name.hasPrefix(scope) } }
     if json {
-      Console.print(try GraphText.json(graph, subset: subset, listed: chosen, hasNodes: listsNodes).text)
+      Console.print(
+        try GraphText.json(graph, subset: subset, listed: chosen, hasNodes: listsNodes).text)
       return
     }
     if listsNodes {
@@ -99,7 +100,8 @@ enum GraphText {
     case .tensor(let tensor):
       guard tensor.count <= 8 else { return "\(tensor.type) ..." }
       let items = TensorText.scalars(tensor).joined(separator: ", ")
-      return tensor.shape.isEmpty ? items : "\(tensor.shape.count == 1 ? "" : "\(tensor.shape) ")[\(items)]"
+      return tensor.shape.isEmpty
+        ? items : "\(tensor.shape.count == 1 ? "" : "\(tensor.shape) ")[\(items)]"
     case .function(let function): return function.name
     case .list(let items):
       return "[" + items.prefix(12).map(show).joined(separator: ", ")
@@ -130,7 +132,7 @@ enum GraphText {
         + (ops.count > 12 ? ", ..." : ""))
     let unknown = Set(graph.nodes.filter { $0.def == nil }.map(\.op)).sorted()
     if !unknown.isEmpty { lines.append("  unknown ops: " + unknown.joined(separator: ", ")) }
-    let variables = variables(graph, subset)
+    let variables = GraphText.variables(graph, subset)
     if !variables.isEmpty {
       let trainable = variables.filter(\.isTrainable)
       lines.append("")
@@ -186,70 +188,60 @@ enum GraphText {
   static func json(
     _ graph: GraphSnapshot, subset: [Int], listed: [Int], hasNodes: Bool
   ) throws -> JSONValue {
-    func type(_ type: TensorType) -> [(String, JSONValue)] {
-      let shape = type.shape.dims.map { JSONValue.array($0.map { .int($0.size ?? -1) }) } ?? .null
-      return [("dtype", .string(type.dtype.name)), ("shape", shape)]
-    }
-    func tensor(_ edge: Edge) -> JSONValue {
-      let name = JSONValue.string("\(graph.nodes[edge.node].name):\(edge.port)")
-      return .object([("name", name)] + type(graph.type(edge)))
-    }
-    var members: [(String, JSONValue)] = [
-      ("nodes", .int(subset.count)),
-      ("ops", .object(opCounts(graph, subset).map { ($0.0, .int($0.1)) })),
-      (
-        "unknown_ops",
-        .array(Set(graph.nodes.filter { $0.def == nil }.map(\.op)).sorted().map { .string($0) })
-      ),
-    ]
-    let variables = variables(graph, subset)
-    members.append(("parameters", .int(parameters(variables.filter(\.isTrainable)))))
-    members.append(
-      (
-        "variables",
-        .array(
-          variables.map {
-            .object(
-              [("name", .string($0.name))] + type(TensorType($0.dtype, $0.shape))
-                + [("trainable", .bool($0.isTrainable))])
-          })
-      ))
+    let ops = opCounts(graph, subset).map { ($0.0, JSONValue.int($0.1)) }
+    let unknown = Set(graph.nodes.filter { $0.def == nil }.map(\.op)).sorted()
+    let variables = GraphText.variables(graph, subset)
     var signatures: [(String, JSONValue)] = []
     for name in graph.signatures.keys {
       guard let call = try? SignatureCall(name, of: graph) else { continue }
-      signatures.append(
-        (
-          name,
-          .object([
-            ("inputs", .object(call.inputs.map { ($0.key, tensor($0.edge)) })),
-            ("outputs", .object(call.outputs.map { ($0.key, tensor($0.edge)) })),
-            (
-              "operations",
-              .object(call.operations.map { ($0.key, .string(graph.nodes[$0.node].name)) })
-            ),
-          ])
-        ))
+      signatures.append((name, signature(call, graph)))
     }
-    members.append(("signatures", .object(signatures)))
-    if hasNodes {
-      members.append(
-        (
-          "node",
-          .array(
-            listed.map { id in
-              let node = graph.nodes[id]
-              return .object([
-                ("name", .string(node.name)), ("op", .string(node.op)),
-                (
-                  "inputs",
-                  .array(
-                    node.inputs.map { .string(graph.nodes[$0.node].outputName($0.port)) }
-                      + node.controlInputs.map { .string("^" + graph.nodes[$0].name) })
-                ), ("outputs", .array(node.outputs.map { .object(type($0)) })),
-              ])
-            })
-        ))
-    }
+    var members: [(String, JSONValue)] = [
+      ("nodes", .int(subset.count)), ("ops", .object(ops)),
+      ("unknown_ops", .array(unknown.map { JSONValue.string($0) })),
+      ("parameters", .int(parameters(variables.filter(\.isTrainable)))),
+      ("variables", .array(variables.map { GraphText.variable($0) })),
+      ("signatures", .object(signatures)),
+    ]
+    if hasNodes { members.append(("node", .array(listed.map { node($0, graph) }))) }
     return .object(members)
+  }
+
+  private static func type(_ type: TensorType) -> [(String, JSONValue)] {
+    var shape = JSONValue.null
+    if let dims = type.shape.dims { shape = .array(dims.map { JSONValue.int($0.size ?? -1) }) }
+    return [("dtype", .string(type.dtype.name)), ("shape", shape)]
+  }
+
+  private static func tensor(_ edge: Edge, _ graph: GraphSnapshot) -> JSONValue {
+    let name = "\(graph.nodes[edge.node].name):\(edge.port)"
+    return .object([("name", .string(name))] + type(graph.type(edge)))
+  }
+
+  private static func variable(_ variable: ModelVariable) -> JSONValue {
+    var members: [(String, JSONValue)] = [("name", .string(variable.name))]
+    members += type(TensorType(variable.dtype, variable.shape))
+    members.append(("trainable", .bool(variable.isTrainable)))
+    return .object(members)
+  }
+
+  private static func signature(_ call: SignatureCall, _ graph: GraphSnapshot) -> JSONValue {
+    let operations = call.operations.map { ($0.key, JSONValue.string(graph.nodes[$0.node].name)) }
+    return .object([
+      ("inputs", .object(call.inputs.map { ($0.key, tensor($0.edge, graph)) })),
+      ("outputs", .object(call.outputs.map { ($0.key, tensor($0.edge, graph)) })),
+      ("operations", .object(operations)),
+    ])
+  }
+
+  private static func node(_ id: Int, _ graph: GraphSnapshot) -> JSONValue {
+    let node = graph.nodes[id]
+    var inputs = node.inputs.map { graph.nodes[$0.node].outputName($0.port) }
+    inputs += node.controlInputs.map { "^\(graph.nodes[$0].name)" }
+    return .object([
+      ("name", .string(node.name)), ("op", .string(node.op)),
+      ("inputs", .array(inputs.map { JSONValue.string($0) })),
+      ("outputs", .array(node.outputs.map { JSONValue.object(type($0)) })),
+    ])
   }
 }

@@ -32,16 +32,15 @@ enum Signals {
     // Touched now: a handler must not be the first to make them.
     _ = (received.load(ordering: .relaxed), isGraceful.load(ordering: .relaxed))
     _ = writing.load(ordering: .relaxed)
-    for number in [SIGINT, SIGTERM] { signal(number, handler) }
+    for number in [SIGINT, SIGTERM] { signal(number) { Signals.handle($0) } }
     // A reader that went away shows as a failed write.
     signal(SIGPIPE, SIG_IGN)
   }
 
-  private static let handler: @convention(c) (Int32) -> Void = { number in
-    let again = Signals.received.exchange(number, ordering: .relaxed) != 0
+  private static func handle(_ number: Int32) {
+    let again = received.exchange(number, ordering: .relaxed) != 0
     let waits =
-      Signals.writing.load(ordering: .relaxed) > 0
-      || Signals.isGraceful.load(ordering: .relaxed)
+      writing.load(ordering: .relaxed) > 0 || isGraceful.load(ordering: .relaxed)
     if again || !waits { _exit(128 + number) }
   }
 
@@ -54,9 +53,9 @@ enum Signals {
 
   /// Runs `body`, which writes files; a signal is obeyed after it.
   static func deferredWhileWriting<Result>(_ body: () throws -> Result) rethrows -> Result {
-    writing.add(1, ordering: .relaxed)
+    writing.wrappingAdd(1, ordering: .relaxed)
     defer {
-      writing.subtract(1, ordering: .relaxed)
+      writing.wrappingSubtract(1, ordering: .relaxed)
       if let exitCode, !isGraceful.load(ordering: .relaxed) { _exit(exitCode) }
     }
     return try body()

@@ -66,10 +66,11 @@ struct TrainCommand: ParsableCommand {
   var json = false
 
   func validate() throws {
-    for (name, value) in [
+    let counts: [(String, Int?)] = [
       ("epochs", epochs), ("steps", steps), ("batch", batch), ("checkpoint-every", checkpointEvery),
       ("keep", keep), ("threads", threads),
-    ] {
+    ]
+    for (name, value) in counts {
       if let value, value < 1 { throw ValidationError("--\(name) takes a number from 1") }
     }
     if validation != nil, validationSplit != nil {

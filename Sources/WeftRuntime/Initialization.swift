@@ -135,7 +135,9 @@ extension Session {
         throw WeftError(
           .failedPrecondition, "initial values wait for variables that nothing initializes",
           category: .run,
-          details: [WeftError.Detail("waiting", Array(Set(lacking)).sorted().joined(separator: ", "))])
+          details: [
+            WeftError.Detail("waiting", Array(Set(lacking)).sorted().joined(separator: ", "))
+          ])
       }
       try run([], targets: ready)
       waiting = later

@@ -104,7 +104,8 @@ public final class TrainLoop {
   ///   to other data.
   public init(
     _ graph: GraphSnapshot, source: TrainingSource, validation: TrainingSource? = nil,
-    options: TrainingOptions, directory: RunDirectory? = nil, resuming checkpoint: Checkpoint? = nil,
+    options: TrainingOptions, directory: RunDirectory? = nil,
+    resuming checkpoint: Checkpoint? = nil,
     startingFrom start: Checkpoint? = nil
   ) throws {
     self.source = source
@@ -227,12 +228,11 @@ public final class TrainLoop {
     }
     progress.step += 1
     guard loss.isFinite else {
-      throw WeftError(
+      let error = WeftError(
         .aborted, "the loss is \(loss) at step \(progress.step)", category: .run,
-        details: directory.flatMap { directory in
-          saved.map { [.init("last checkpoint", directory.checkpointPath(step: $0.step))] }
-        } ?? [],
         hint: "a smaller learning rate or clipped gradients may help")
+      guard let directory, let saved else { throw error }
+      throw error.adding("last checkpoint", directory.checkpointPath(step: saved.step))
     }
     progress.loss = loss
     lossSum += loss

@@ -28,7 +28,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("g.json", "out.xyz", 64), ("g.json", "no/such/folder/out.json", 73), ("no.json", "out.json", 66),
+    ("g.json", "out.xyz", 64), ("g.json", "no/such/folder/out.json", 73),
+    ("no.json", "out.json", 66),
     ("broken.json", "out.json", 65), ("cycle.json", "out.json", 65), ("twice.json", "out.json", 65),
     ("dangling.json", "out.json", 65),
   ])

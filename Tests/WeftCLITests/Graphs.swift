@@ -10,7 +10,9 @@ enum Graphs {
       "{\"name\": \"\(name)\", \"op\": \"\(op)\", \"input\": [\(list)], \"attr\": {\(attrs)}}"
   }
 
-  static func type(_ key: String, _ name: String) -> String { "\"\(key)\": {\"type\": \"\(name)\"}" }
+  static func type(_ key: String, _ name: String) -> String {
+    "\"\(key)\": {\"type\": \"\(name)\"}"
+  }
 
   static func shape(_ key: String, _ sizes: [Int]) -> String {
     let dims = sizes.map { "{\"size\": \"\($0)\"}" }.joined(separator: ", ")
@@ -51,9 +53,13 @@ enum Graphs {
     constant("three", [3]),
     node("scope/z", "Mul", ["y", "three"], float),
     node("scope_z", "Identity", ["y"], float),
-    node("axis", "Const", [], type("dtype", "DT_INT32")
-      + ", \"value\": {\"tensor\": {\"dtype\": \"DT_INT32\", \"tensorShape\": {}, \"intVal\": [0]}}"),
-    node("row", "GatherV2", ["x", "i", "axis"],
+    node(
+      "axis", "Const", [],
+      type("dtype", "DT_INT32")
+        + ", \"value\": {\"tensor\": {\"dtype\": \"DT_INT32\", \"tensorShape\": {}, \"intVal\": [0]}}"
+    ),
+    node(
+      "row", "GatherV2", ["x", "i", "axis"],
       type("Tparams", "DT_FLOAT") + ", " + type("Tindices", "DT_INT32") + ", "
         + type("Taxis", "DT_INT32")),
     node("odd", "NobodyKnowsThisOp", ["x"]),
@@ -64,9 +70,11 @@ enum Graphs {
   static let counter = graphDef([
     constant("zero", [0]), constant("ones", [1, 1, 1], [3]),
     node("by", "Placeholder", [], floatType + ", " + shape("shape", [])),
-    node("count", "VarHandleOp", [],
+    node(
+      "count", "VarHandleOp", [],
       floatType + ", " + shape("shape", []) + ", \"shared_name\": {\"s\": \"Y291bnQ=\"}"),
-    node("w", "VarHandleOp", [],
+    node(
+      "w", "VarHandleOp", [],
       floatType + ", " + shape("shape", [3]) + ", \"shared_name\": {\"s\": \"dw==\"}"),
     node("set", "AssignVariableOp", ["count", "zero"], floatType),
     node("set_w", "AssignVariableOp", ["w", "ones"], floatType),
@@ -83,7 +91,8 @@ enum Graphs {
       node("x", "Placeholder", [], floatType + ", " + shape("shape", [-1, 2])),
       node("t", "Placeholder", [], floatType + ", " + shape("shape", [-1, 1])),
       constant("start", [0, 0], [2, 1]),
-      node("w", "VarHandleOp", [],
+      node(
+        "w", "VarHandleOp", [],
         floatType + ", " + shape("shape", [2, 1]) + ", \"shared_name\": {\"s\": \"dw==\"}"),
       node("w/Assign", "AssignVariableOp", ["w", "start"], floatType),
       node("w/Read", "ReadVariableOp", ["w"], floatType),
@@ -95,7 +104,8 @@ enum Graphs {
       node("loss", "Mean", ["square", "both"], float + ", " + type("Tidx", "DT_INT32")),
       node("slope", "MatMul", ["x", "error"], float + ", \"transpose_a\": {\"b\": true}"),
       integers("noise/shape", [2, 1], [2]),
-      node("noise", "RandomUniform", ["noise/shape"],
+      node(
+        "noise", "RandomUniform", ["noise/shape"],
         floatType + ", " + type("T", "DT_INT32")),
       node("noisy", "AddV2", ["slope", "noise"], float),
       constant("rate", [0.01]),

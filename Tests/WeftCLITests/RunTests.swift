@@ -13,7 +13,8 @@ import Testing
 
   @Test func printsSmallOutputs() throws {
     let folder = try folder()
-    let run = try Command.run("run", "g.json", "--inputs", "x=[[1,2]]", "--outputs", "y", in: folder)
+    let run = try Command.run(
+      "run", "g.json", "--inputs", "x=[[1,2]]", "--outputs", "y", in: folder)
     #expect(run.code == 0)
     #expect(run.out == "y  float32 [1, 2]\n[[2.0, 4.0]]\n")
     #expect(run.err == "")
@@ -49,7 +50,8 @@ import Testing
       "run", "g.json", "--inputs", "x=[[1,2]]", "--outputs", "y", "--json", in: folder)
     #expect(
       run.out
-        == #"{"outputs": {"y": {"dtype": "float32", "shape": [1, 2], "value": [[2.0, 4.0]]}}}"# + "\n")
+        == #"{"outputs": {"y": {"dtype": "float32", "shape": [1, 2], "value": [[2.0, 4.0]]}}}"#
+        + "\n")
   }
 
   @Test func writesFilesUnderSafeNames() throws {
@@ -59,7 +61,8 @@ import Testing
       "--outdir", "out/deep", in: folder)
     #expect(run.code == 0, "\(run.err)")
     #expect(run.out == "")
-    #expect(folder.files.filter { $0.hasPrefix("out") } == ["out/deep/scope_z_0.npy", "out/deep/y.npy"])
+    #expect(
+      folder.files.filter { $0.hasPrefix("out") } == ["out/deep/scope_z_0.npy", "out/deep/y.npy"])
     let again = try Command.run(
       "run", "g.json", "--inputs", "x=out/deep/y.npy", "--outputs", "y", in: folder)
     #expect(again.out.hasSuffix("[[4.0, 8.0]]\n"))
@@ -135,7 +138,8 @@ import Testing
     let folder = try folder()
     let run = try Command.run(
       "run", "g.json", "--inputs", "x=[[1,2]]", "--inputs", "i=5", "--outputs", "row", in: folder)
-    #expect(run.err.contains("row") && run.err.contains("5") && run.err.contains("[0, 1)"), "\(run.err)")
+    #expect(
+      run.err.contains("row") && run.err.contains("5") && run.err.contains("[0, 1)"), "\(run.err)")
   }
 
   @Test func stepsTakeSlicesInTurn() throws {

@@ -27,7 +27,8 @@ import Testing
     let run = try Command.run(
       "run", "g.json", "--script", "in/steps.json", "--outdir", "out", in: folder)
     #expect(run.code == 0, "\(run.err)")
-    #expect(folder.files.filter { $0.hasPrefix("out/") } == ["out/steps.json", "out/sub/value.npy"])
+    #expect(
+      folder.files.filter { $0.hasPrefix("out/") } == ["out/steps.json", "out/sub/value.npy"])
     let report = try JSONSerialization.jsonObject(with: try folder.data("out/steps.json"))
     let steps = try #require(report as? [[String: Any]])
     #expect(steps.map { $0["ok"] as? Bool } == [false, true, true, true])

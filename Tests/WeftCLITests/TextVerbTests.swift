@@ -101,7 +101,9 @@ import Weft
     let run = try Command.run("generate", "r", "--start", "風", in: folder)
     #expect(run.code == 65)
     #expect(run.err.contains("風") && run.err.contains("风"), "\(run.err)")
-    for option in [["--temperature", "-1"], ["--top-p", "2"], ["--top-k", "0"], ["--count", "0"]] {
+    for option in [
+      ["--temperature", "-1"], ["--top-p", "2"], ["--top-k", "0"], ["--count", "0"],
+    ] {
       #expect(try Command.run(["generate", "r"] + option, in: folder).code == 64)
     }
   }
@@ -114,7 +116,8 @@ import Weft
       "a:the quick brown fox jumps over the lazy dog\nb:pack my box with five dozen jugs\n",
       to: "english.txt")
     for (file, code, words) in [
-      ("missing.txt", 66, "missing.txt"), ("empty.txt", 65, "empty.txt"), ("bad.txt", 65, "offset 2"),
+      ("missing.txt", 66, "missing.txt"), ("empty.txt", 65, "empty.txt"),
+      ("bad.txt", 65, "offset 2"),
       ("english.txt", 65, ""),
     ] {
       let run = try Command.run("train", "m.json", "--data", file, "--run-dir", "r", in: folder)

@@ -28,7 +28,8 @@ import Testing
 
   @Test func trainsAndShowsProgress() throws {
     let folder = try folder()
-    let run = try train(folder, "--epochs", "5", "--run-dir", "r", "--validation", "d.npz", "--json")
+    let run = try train(
+      folder, "--epochs", "5", "--run-dir", "r", "--validation", "d.npz", "--json")
     #expect(run.code == 0, "\(run.err)")
     #expect(run.err.contains("epoch 5 done  step 15"))
     #expect(run.err.contains("examples/s"))
@@ -41,7 +42,8 @@ import Testing
         "r/model.json",
       ])
     let used = try Command.run(
-      "run", "r", "--signature", "evaluate", "--inputs", "x=d.npz", "--inputs", "t=d.npz", in: folder)
+      "run", "r", "--signature", "evaluate", "--inputs", "x=d.npz", "--inputs", "t=d.npz",
+      in: folder)
     #expect(used.code == 0 && used.out.hasPrefix("loss  float32 []"), "\(used.err)")
   }
 
@@ -102,8 +104,10 @@ import Testing
   func savesAndStopsOnASignal(signal: Int32, code: Int) throws {
     let folder = try folder()
     let process = try Command.process(
-      ["train", "m.json", "--data", "d.npz", "--epochs", "100000000", "--run-dir", "r",
-        "--checkpoint-every", "1000000000"], in: folder)
+      [
+        "train", "m.json", "--data", "d.npz", "--epochs", "100000000", "--run-dir", "r",
+        "--checkpoint-every", "1000000000",
+      ], in: folder)
     let log = folder.url.appendingPathComponent("log")
     try Data().write(to: log)
     process.standardError = try FileHandle(forWritingTo: log)
