@@ -3,7 +3,7 @@
 internal import OrderedCollections
 public import WeftGraph
 public import WeftOps
-public import WeftTensors
+internal import WeftTensors
 
 /// The graph of a model that predicts each character of a text from those before it:
 /// embedding, recurrent cells, and a dense layer over the vocabulary.

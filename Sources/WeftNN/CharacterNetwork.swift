@@ -25,13 +25,14 @@ struct CharacterNetwork {
       try Self.layer(
         layer, c, scope, inputSize: layer == 0 ? c.embeddingSize : c.hiddenSize)
     }
-    cell = layers.count == 1 ? layers[0] : try MultiCell(layers)
-    dense =
-      isPyTorch
-      ? try .pytorch(
-        scope, inputSize: c.hiddenSize, units: c.vocabularySize, name: "fc",
-        kernelInitializer: .glorotUniform(), biasInitializer: .zeros)
-      : try Dense(scope, inputSize: c.hiddenSize, units: c.vocabularySize)
+    cell = try layers.count == 1 ? layers[0] : MultiCell(layers)
+    guard isPyTorch else {
+      dense = try Dense(scope, inputSize: c.hiddenSize, units: c.vocabularySize)
+      return
+    }
+    dense = try .pytorch(
+      scope, inputSize: c.hiddenSize, units: c.vocabularySize, name: "fc",
+      kernelInitializer: .glorotUniform(), biasInitializer: .zeros)
   }
 
   private static func layer(
@@ -57,7 +58,7 @@ struct CharacterNetwork {
 
   private func logits(_ rows: Output) throws -> Output {
     let scores = try dense(rows)
-    return configuration.hasReLU ? try relu(scores) : scores
+    return try configuration.hasReLU ? relu(scores) : scores
   }
 
   /// The part unrolled to `width` steps, in the current scope.

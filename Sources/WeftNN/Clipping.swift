@@ -1,7 +1,7 @@
 // Bounding gradients; rows of gathers stay rows.
 
 public import WeftGraph
-public import WeftOps
+internal import WeftOps
 internal import WeftTensors
 
 /// How gradients are bounded before an update.
@@ -42,7 +42,7 @@ extension Gradient {
 public func deduplicated(_ slices: IndexedSlices) throws -> IndexedSlices {
   let (rows, positions) = try unique(slices.indices)
   let count = try rows.shapeTensor().stridedSlice(
-    begin: [0], end: [1], strides: [1], shrinkAxisMask: 1)
+    begin: [0], end: [1], strides: [1], masks: SliceMasks(shrinkAxis: 1))
   let values = try unsortedSegmentSum(slices.values, positions, count: count)
   return IndexedSlices(values: values, indices: rows, denseShape: slices.denseShape)
 }

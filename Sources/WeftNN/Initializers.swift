@@ -1,7 +1,7 @@
 // Initial values of variables, as graph nodes with seeds of their own.
 
 public import WeftGraph
-public import WeftOps
+internal import WeftOps
 public import WeftTensors
 
 /// The two seeds of a random op: TensorFlow's `seed` and `seed2` attributes.

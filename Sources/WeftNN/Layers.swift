@@ -2,7 +2,7 @@
 
 public import WeftGraph
 public import WeftOps
-public import WeftTensors
+internal import WeftTensors
 
 /// A table of vectors, one for each id.
 public struct Embedding {

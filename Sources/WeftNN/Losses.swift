@@ -1,7 +1,7 @@
 // Losses of sequence models.
 
 public import WeftGraph
-public import WeftOps
+internal import WeftOps
 public import WeftTensors
 
 /// The mean of the cross entropies of softmax(`logits`) `[..., V]` at `labels` `[...]`: a scalar.

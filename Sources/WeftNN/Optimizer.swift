@@ -138,7 +138,7 @@ public final class Optimizer {
     }
     let clipped = try clip(pairs.map(\.gradient), clipping)
     let operation = try apply(
-      zip(pairs, clipped.gradients).map { ($0.variable, $1) }, globalStep: globalStep)
+      zip(pairs, clipped.gradients).map { (variable: $0.variable, gradient: $1) }, globalStep: globalStep)
     return Minimization(operation: operation, gradients: pairs, globalNorm: clipped.norm)
   }
 
@@ -149,8 +149,12 @@ public final class Optimizer {
     case .none: return (gradients, nil)
     case .value(let limit): return (try gradients.map { try clipByValue($0, to: limit) }, nil)
     case .norm(let limit): return (try gradients.map { try clipByNorm($0, to: limit) }, nil)
-    case .globalNorm(let limit): return try clipByGlobalNorm(gradients, to: limit)
-    case .globalNormPyTorch(let limit): return try clipByGlobalNormPyTorch(gradients, to: limit)
+    case .globalNorm(let limit):
+      let clipped = try clipByGlobalNorm(gradients, to: limit)
+      return (clipped.gradients, clipped.norm)
+    case .globalNormPyTorch(let limit):
+      let clipped = try clipByGlobalNormPyTorch(gradients, to: limit)
+      return (clipped.gradients, clipped.norm)
     }
   }
 

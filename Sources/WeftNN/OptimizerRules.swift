@@ -236,14 +236,14 @@ public struct RMSPropPyTorch: UpdateRule {
   ) throws -> Node {
     let dtype = variable.dtype
     let slot = try context.slot(variable, "square_avg")
-    let alpha = try context.constant("alpha", alpha, dtype)
-    let rest = try context.constant("one_minus_alpha", 1 - self.alpha, dtype)
-    let epsilon = try context.constant("epsilon", epsilon, dtype)
-    let kept = try slot.read() * alpha
-    let square = try kept + (try (try gradient * gradient) * rest)
+    let kept = try context.constant("alpha", alpha, dtype)
+    let rest = try context.constant("one_minus_alpha", 1 - alpha, dtype)
+    let tiny = try context.constant("epsilon", epsilon, dtype)
+    let decayed = try slot.read() * kept
+    let square = try decayed + (try (try gradient * gradient) * rest)
     let store = try assign(slot, square)
     let rate = try context.learningRate(dtype)
-    let step = try (try gradient * rate) / (try sqrt(square) + epsilon)
+    let step = try (try gradient * rate) / (try sqrt(square) + tiny)
     let move = try assignSub(variable, step)
     return try group(context.graph, [store, move])
   }
@@ -255,12 +255,12 @@ public struct RMSPropPyTorch: UpdateRule {
     let dtype = variable.dtype
     let graph = context.graph
     let slot = try context.slot(variable, "square_avg")
-    let alpha = try context.constant("alpha", alpha, dtype)
-    let rest = try context.constant("one_minus_alpha", 1 - self.alpha, dtype)
-    let epsilon = try context.constant("epsilon", epsilon, dtype)
+    let kept = try context.constant("alpha", alpha, dtype)
+    let rest = try context.constant("one_minus_alpha", 1 - alpha, dtype)
+    let tiny = try context.constant("epsilon", epsilon, dtype)
     let rows = try deduplicated(slices)
     let square = try (try rows.values * rows.values) * rest
-    let store = try assign(slot, try slot.read() * alpha)
+    let store = try assign(slot, try slot.read() * kept)
     let added = try graph.withControlDependencies([store.id]) {
       try scatterAdd(slot, rows.indices, square)
     }
@@ -268,7 +268,7 @@ public struct RMSPropPyTorch: UpdateRule {
       try gather(slot, rows.indices)
     }
     let rate = try context.learningRate(dtype)
-    let step = try (try rows.values * rate) / (try sqrt(touched) + epsilon)
+    let step = try (try rows.values * rate) / (try sqrt(touched) + tiny)
     return try scatterAdd(variable, rows.indices, try -step)
   }
 }

@@ -77,13 +77,13 @@ public struct MultiCell: RecurrentCell {
   /// Layers of one cell or more.
   public init(_ layers: [any RecurrentCell]) throws {
     guard !layers.isEmpty else { throw WeftError(.invalidArgument, "a MultiCell needs a cell") }
-    self.layers = layers.flatMap(\.layers)
+    self.layers = layers.flatMap { $0.layers }
   }
 
   /// The highest layer's output width.
   public var outputSize: Int { layers.last?.outputSize ?? 0 }
   /// The widths of all layers' parts.
-  public var stateSizes: [Int] { layers.flatMap(\.stateSizes) }
+  public var stateSizes: [Int] { layers.flatMap { $0.stateSizes } }
 
   /// The lowest layer's.
   public var hasInputProjection: Bool { layers.first?.hasInputProjection ?? false }

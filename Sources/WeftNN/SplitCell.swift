@@ -2,7 +2,7 @@
 
 public import WeftGraph
 public import WeftOps
-public import WeftTensors
+internal import WeftTensors
 
 /// The kinds of recurrent cells that models choose from.
 public enum CellKind: String, Sendable, Hashable, CaseIterable {
@@ -94,9 +94,10 @@ public struct SplitCell: RecurrentCell {
     let recurrent = try variable("weight_hh", [width, units])
     let first = try variable("bias_ih", [width]).value
     let second = try variable("bias_hh", [width]).value
+    let inputBias = try kind == .gru ? first : first + second
     return SplitCell(
       kind: kind, kernel: kernel, recurrentKernel: recurrent, outputSize: units,
-      isTransposed: true, inputBias: kind == .gru ? first : try first + second,
+      isTransposed: true, inputBias: inputBias,
       stateBias: kind == .gru ? second : nil, resetIndex: 0)
   }
 

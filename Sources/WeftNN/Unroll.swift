@@ -1,7 +1,7 @@
 // Unrolling a recurrent cell over a fixed number of steps.
 
 public import WeftGraph
-public import WeftOps
+internal import WeftOps
 internal import WeftTensors
 
 /// What an unrolled network gives.
@@ -34,7 +34,7 @@ public func unroll(
   let graph = sequence.graph
   return try graph.withScope(name) {
     let batch = try sequence.shapeTensor().stridedSlice(
-      begin: [1], end: [2], strides: [1], shrinkAxisMask: 1)
+      begin: [1], end: [2], strides: [1], masks: SliceMasks(shrinkAxis: 1))
     var unroller = try Unroller(
       cell: cell, scope: graph.currentScope, batch: batch, dtype: sequence.dtype,
       initialState: initialState, lengths: lengths, count: count)
@@ -53,7 +53,7 @@ public func unroll(
   let graph = first.graph
   return try graph.withScope(name) {
     let batch = try first.shapeTensor().stridedSlice(
-      begin: [0], end: [1], strides: [1], shrinkAxisMask: 1)
+      begin: [0], end: [1], strides: [1], masks: SliceMasks(shrinkAxis: 1))
     var unroller = try Unroller(
       cell: cell, scope: graph.currentScope, batch: batch, dtype: first.dtype,
       initialState: initialState, lengths: lengths, count: inputs.count)
@@ -79,8 +79,9 @@ private struct Unroller {
     self.scope = scope
     self.batch = batch
     self.dtype = dtype
-    initial = try initialState ?? cell.zeroState(batch: batch, dtype: dtype)
-    try requireParts(initial, cell.stateSizes.count, "this cell")
+    let first = try initialState ?? cell.zeroState(batch: batch, dtype: dtype)
+    try requireParts(first, cell.stateSizes.count, "this cell")
+    initial = first
     guard let lengths else {
       active = []
       return
@@ -102,6 +103,7 @@ private struct Unroller {
       from += width
       // Nodes of step after step go to one scope: MatMul, MatMul_1, ...
       (steps, state) = try batch.graph.withAbsoluteScope("\(scope)cell_\(index)") {
+        () throws -> ([Output], RecurrentState) in
         if layer.hasInputProjection {
           let all = try whole ?? stack(steps)
           steps = try unstack(try layer.projecting(all))
