@@ -98,7 +98,12 @@ let package = Package(
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ]),
-    tests("WeftNNTests", ["WeftNN", "WeftRuntime", "WeftFormats"]),
+    tests(
+      "WeftNNTests",
+      [
+        "WeftNN", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+      ]),
   ],
   cLanguageStandard: .c11
 )

@@ -138,7 +138,8 @@ public final class Optimizer {
     }
     let clipped = try clip(pairs.map(\.gradient), clipping)
     let operation = try apply(
-      zip(pairs, clipped.gradients).map { (variable: $0.variable, gradient: $1) }, globalStep: globalStep)
+      zip(pairs, clipped.gradients).map { (variable: $0.variable, gradient: $1) },
+      globalStep: globalStep)
     return Minimization(operation: operation, gradients: pairs, globalNorm: clipped.norm)
   }
 

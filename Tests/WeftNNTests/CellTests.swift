@@ -47,7 +47,10 @@ func someNumbers(_ count: Int, seed: UInt64) -> [Double] {
 }
 
 struct CellTests {
-  private static let (steps, batch, width, units) = (4, 3, 2, 5)
+  private static let steps = 4
+  private static let batch = 3
+  private static let width = 2
+  private static let units = 5
 
   private func sigmoid(_ x: Double) -> Double { 1 / (1 + exponential(-x)) }
 
@@ -266,9 +269,12 @@ struct CellTests {
       .truncatedNormal(stddev: 0.1), .orthogonal(),
     ] {
       let first = try draw(initializer, seed: 3, name: "a")
-      #expect(first == (try draw(initializer, seed: 3, name: "a")))
-      #expect(first != (try draw(initializer, seed: 4, name: "a")))
-      #expect(first != (try draw(initializer, seed: 3, name: "b")))
+      let again = try draw(initializer, seed: 3, name: "a")
+      let otherSeed = try draw(initializer, seed: 4, name: "a")
+      let otherName = try draw(initializer, seed: 3, name: "b")
+      #expect(first == again)
+      #expect(first != otherSeed)
+      #expect(first != otherName)
       #expect(abs(first.reduce(0, +) / 1000) < 0.03)
     }
     let limit = (6.0 / 65).squareRoot()

@@ -1,5 +1,6 @@
 // What the report's two programs recorded, from ../shared/references.
 
+import OrderedCollections
 import WeftFormats
 import WeftTensors
 
