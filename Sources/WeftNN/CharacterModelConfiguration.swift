@@ -66,7 +66,7 @@ public struct CharacterModelConfiguration: Sendable {
     var result = CharacterModelConfiguration(
       cell: cell, form: .keras, vocabularySize: vocabularySize,
       widths: widths ?? usualWidths(upTo: 199))
-    result.rule = Adam(epsilon: 1e-7)
+    result.rule = Adam.keras()
     // Keras keeps its learning rate in float32, also where variables are float64.
     result.learningRate = Double(Float(5e-4))
     result.generationStddev = 0.5

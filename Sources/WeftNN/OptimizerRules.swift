@@ -79,12 +79,37 @@ public struct Adam: UpdateRule {
   public let beta2: Double
   /// What is added to the root.
   public let epsilon: Double
+  // Keras takes the powers of betas that are rounded to float32, also where variables are float64;
+  // 1 - β2 then differs by 1e-5 of itself.
+  private let roundsPowers: Bool
 
-  /// A rule; TensorFlow's ε is 1e-8, Keras's 1e-7.
+  /// TensorFlow's rule.
   public init(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8) {
+    self.init(beta1, beta2, epsilon, roundsPowers: false)
+  }
+
+  /// Keras's rule: ε is 1e-7. In float64 it differs from TensorFlow's in the powers as well.
+  public static func keras(
+    beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-7
+  ) -> Adam {
+    Adam(beta1, beta2, epsilon, roundsPowers: true)
+  }
+
+  private init(_ beta1: Double, _ beta2: Double, _ epsilon: Double, roundsPowers: Bool) {
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
+    self.roundsPowers = roundsPowers
+  }
+
+  private func base(_ beta: Double) -> Double { roundsPowers ? Double(Float(beta)) : beta }
+
+  // What a power is multiplied by in each step.
+  private func factor(
+    _ name: String, _ beta: Double, _ dtype: DType, _ context: UpdateContext
+  ) throws -> Output {
+    guard roundsPowers, dtype == .float64 else { return try context.constant(name, beta, dtype) }
+    return try context.constant(name + "_rounded", base(beta), dtype)
   }
 
   /// `Adam`.
@@ -97,8 +122,8 @@ public struct Adam: UpdateRule {
 
   private func parts(_ variable: Variable, _ context: UpdateContext) throws -> Parts {
     let dtype = variable.dtype
-    let power1 = try context.scalar("beta1_power", initial: beta1, dtype)
-    let power2 = try context.scalar("beta2_power", initial: beta2, dtype)
+    let power1 = try context.scalar("beta1_power", initial: base(beta1), dtype)
+    let power2 = try context.scalar("beta2_power", initial: base(beta2), dtype)
     return Parts(
       m: try context.slot(variable, "m"), v: try context.slot(variable, "v"), power1: power1,
       power2: power2, rate: try context.learningRate(dtype),
@@ -143,9 +168,9 @@ public struct Adam: UpdateRule {
         let power2 = context.madeScalar("beta2_power", dtype)
       else { continue }
       nodes.append(
-        try assign(power1, try power1.value * (try context.constant("beta1", beta1, dtype))))
+        try assign(power1, try power1.value * (try factor("beta1", beta1, dtype, context))))
       nodes.append(
-        try assign(power2, try power2.value * (try context.constant("beta2", beta2, dtype))))
+        try assign(power2, try power2.value * (try factor("beta2", beta2, dtype, context))))
     }
     return nodes
   }
