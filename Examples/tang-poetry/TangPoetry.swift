@@ -5,6 +5,7 @@ import Weft
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
+  import Glibc
 #else
   import Foundation
 #endif
@@ -114,10 +115,10 @@ struct TangPoetry: ParsableCommand {
     options.seed = seed
     options.threads = threads
     let source = try TrainingSource(
-      texts.texts, graph: graph, batchSize: preset == .poems ? 32 : nil, seed: seed)
+      texts, graph: graph, batchSize: preset == .poems ? 32 : nil, seed: seed)
     let loop = try TrainLoop(graph, source: source, options: options, directory: directory)
     var lines = 0
-    _ = try loop.run { event in
+    _ = try loop.run(report: { event in
       switch event {
       case .step(let progress, _, _):
         // The report shows the loss every 500 steps, or each batch; a line now and then does both.
@@ -135,8 +136,8 @@ struct TangPoetry: ParsableCommand {
       case .checkpoint(let step, let path):
         if step == loop.progress.totalSteps { log("saved     \(path)") }
       }
-    }
-    try write(loop.session)
+    })
+    try writePoems(loop.session)
   }
 
   // MARK: - The model
@@ -185,7 +186,7 @@ struct TangPoetry: ParsableCommand {
 
   // MARK: - Poems
 
-  private func write(_ session: Session) throws {
+  private func writePoems(_ session: Session) throws {
     let generator = try TextGenerator(session)
     var options = GenerationOptions()
     options.seed = seed
@@ -208,6 +209,8 @@ struct TangPoetry: ParsableCommand {
   }
 
   private func log(_ line: String) {
-    FileHandle.standardError.write(Data((line + "\n").utf8))
+    // One write, so that lines stay whole.
+    let bytes = Array((line + "\n").utf8)
+    _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
   }
 }

@@ -157,7 +157,7 @@ enum GraphText {
         for (key, node) in call.operations {
           lines.append("  run  \(key)  \(graph.nodes[node].name)")
         }
-      } catch let error as WeftError {
+      } catch {
         lines.append("  \(error.message)")
       }
     }

@@ -1,5 +1,7 @@
 // Writing texts with a trained model: its `generate` signature step by step.
 
+internal import OrderedCollections
+internal import WeftCompiler
 public import WeftGraph
 public import WeftRuntime
 public import WeftTensors

@@ -1,5 +1,6 @@
 // The training loop: steps, epochs, evaluation, checkpoints, and going on from one.
 
+internal import OrderedCollections
 public import WeftGraph
 public import WeftRuntime
 public import WeftTensors

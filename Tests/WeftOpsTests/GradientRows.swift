@@ -1,6 +1,7 @@
 // One row for each differentiable op: how it is built, where its derivative exists, which shapes.
 
 import TestSupport
+import Testing
 import WeftGraph
 import WeftOps
 import WeftTensors
