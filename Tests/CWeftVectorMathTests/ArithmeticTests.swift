@@ -92,10 +92,18 @@ typealias DoubleScalar =
     var y = noise.floats(67)
     let before = y
     weft_axpy_f32(a, -0.3, &y, 60)
-    #expect(same(y, (0..<67).map { $0 < 60 ? before[$0] + -0.3 * a[$0] : before[$0] }))
+    let moved: [Float] = (0..<67).map { (i: Int) -> Float in
+      let product: Float = -0.3 * a[i]
+      return i < 60 ? before[i] + product : before[i]
+    }
+    #expect(same(y, moved))
     var w = before.map(Double.init)
     weft_axpy_f64(a.map(Double.init), -0.3, &w, 67)
-    #expect(same(w, (0..<67).map { Double(before[$0]) + -0.3 * Double(a[$0]) }))
+    let movedWide: [Double] = (0..<67).map { (i: Int) -> Double in
+      let product: Double = -0.3 * Double(a[i])
+      return Double(before[i]) + product
+    }
+    #expect(same(w, movedWide))
   }
 
   @Test func columnSumsAndBias() {

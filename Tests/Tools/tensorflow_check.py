@@ -69,7 +69,7 @@ def main():
         init_op = next(iter(init.values())).name
 
         with tempfile.TemporaryDirectory() as folder:
-            reads = {n: v.value().name if hasattr(v, "value") else n for n, v in variables.items()}
+            reads = {n: v.to_proto().snapshot_name for n, v in variables.items()}
             script = [{"targets": [init_op], "fetches": {}}]
             script.append({"fetches": {t: f"initial_{i}.npy" for i, t in enumerate(reads.values())}})
             for s, feeds in enumerate(batches):
