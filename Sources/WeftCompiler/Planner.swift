@@ -147,7 +147,8 @@ package struct Planner {
     if isView, let first = node.inputs.first, node.outputs[0].dtype.isPlain {
       let source = ir.type(first)
       let isRead =
-        node.def.traits.contains(.readsVariable) || (source.isReference && !node.outputs[0].isReference)
+        node.def.traits.contains(.readsVariable)
+        || (source.isReference && !node.outputs[0].isReference)
       if isRead, kernel != nil {
         let group = newGroup(.none, bytes: try bytes(node.outputs[0]), at: at)
         groups[group].borrowed = try ir.cell(of: first)
@@ -269,7 +270,9 @@ package struct Planner {
     }
     let plan = MemoryPlan(requests, sharing: options.reusesMemory)
     for index in groups.indices {
-      guard case .arena = groups[index].place, let request = requestOf[root(index)] else { continue }
+      guard case .arena = groups[index].place, let request = requestOf[root(index)] else {
+        continue
+      }
       groups[index].place = .arena(plan.offsets[request])
     }
     return (plan.totalBytes, unshared, scratchRequest.mapValues { plan.offsets[$0] })
@@ -341,7 +344,8 @@ package struct Planner {
       let traits = node.def.traits
       if traits.contains(.writesVariable) {
         if traits.contains(.readsVariable) {
-          for edge in node.inputs where ir.type(edge).dtype == .resource || ir.type(edge).isReference {
+          for edge in node.inputs
+          where ir.type(edge).dtype == .resource || ir.type(edge).isReference {
             require(try ir.cell(of: edge))
           }
         } else if let first = node.inputs.first {

@@ -35,7 +35,9 @@ public struct InferContext: Sendable {
   public func dtype(_ index: Int) -> DType { inputs[index].dtype }
   /// The integers of input `index`, a scalar or vector, each as far as it is known; nil when
   /// nothing is known.
-  public func value(_ index: Int) -> [Dim]? { values(index) ?? tensors(index)?.integers.map { $0.map { Dim.known($0) } } }
+  public func value(_ index: Int) -> [Dim]? {
+    values(index) ?? tensors(index)?.integers.map { $0.map { Dim.known($0) } }
+  }
   /// The integers of input `index` when all are known. Unlike `value`, negative ones too.
   public func integers(_ index: Int) -> [Int]? {
     if let all = tensors(index)?.integers { return all }

@@ -328,7 +328,9 @@ public final class Graph {
       (c >= 48 && c <= 57) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122) || c == 46
     }
     return (isWord(first) || first == 95)
-      && name.utf8.allSatisfy { isWord($0) || $0 == 95 || $0 == 45 || $0 == 47 || $0 == 62 || $0 == 92 }
+      && name.utf8.allSatisfy {
+        isWord($0) || $0 == 95 || $0 == 45 || $0 == 47 || $0 == 62 || $0 == 92
+      }
   }
 
   // MARK: - Known values

@@ -90,7 +90,8 @@ extension Graph {
           }
         guard size >= minimum else {
           throw WeftError(
-            .invalidArgument, "\(def.name) attr '\(attr.name)' is \(size), at least \(minimum) is needed"
+            .invalidArgument,
+            "\(def.name) attr '\(attr.name)' is \(size), at least \(minimum) is needed"
           ).adding("attr", attr.name)
         }
       }

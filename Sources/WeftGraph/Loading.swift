@@ -153,7 +153,8 @@ extension Graph {
         guard stated.count == outputs.count else {
           throw WeftError(
             .invalidArgument,
-            "attr '_output_shapes' lists \(stated.count) shapes, \(node.op) has \(outputs.count) outputs")
+            "attr '_output_shapes' lists \(stated.count) shapes, \(node.op) has \(outputs.count) outputs"
+          )
         }
         for (port, value) in stated.enumerated() {
           guard case .shape(let shape) = value else { continue }

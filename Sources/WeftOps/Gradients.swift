@@ -197,7 +197,9 @@ private struct GradientWalk {
       ).adding("node", node.name)
     }
     for (edge, contribution) in zip(node.inputs, contributions) {
-      guard let contribution, between.contains(edge.node) || sources.contains(edge) else { continue }
+      guard let contribution, between.contains(edge.node) || sources.contains(edge) else {
+        continue
+      }
       try check(contribution, edge, node)
       arrived[edge, default: []].append(contribution)
     }
@@ -221,7 +223,8 @@ private struct GradientWalk {
           + "\(output.dtype.name), expected \(dtype.name)"
       ).adding("node", node.name)
     }
-    if case .dense = gradient, type.dtype != .resource, !output.shape.isCompatible(with: type.shape) {
+    if case .dense = gradient, type.dtype != .resource, !output.shape.isCompatible(with: type.shape)
+    {
       throw WeftError(
         .internal,
         "the gradient of \(node.op) has shape \(output.shape), its input \(type.shape)"
@@ -275,4 +278,3 @@ private struct GradientWalk {
     return error
   }
 }
-

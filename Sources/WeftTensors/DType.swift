@@ -140,21 +140,61 @@ public protocol TensorElement: Sendable, BitwiseCopyable {
   static var dtype: DType { get }
 }
 
-extension Float: TensorElement { public static var dtype: DType { .float32 } }
-extension Double: TensorElement { public static var dtype: DType { .float64 } }
-extension Int8: TensorElement { public static var dtype: DType { .int8 } }
-extension Int16: TensorElement { public static var dtype: DType { .int16 } }
-extension Int32: TensorElement { public static var dtype: DType { .int32 } }
-extension Int64: TensorElement { public static var dtype: DType { .int64 } }
-extension UInt8: TensorElement { public static var dtype: DType { .uint8 } }
-extension UInt16: TensorElement { public static var dtype: DType { .uint16 } }
-extension UInt32: TensorElement { public static var dtype: DType { .uint32 } }
-extension UInt64: TensorElement { public static var dtype: DType { .uint64 } }
-extension Bool: TensorElement { public static var dtype: DType { .bool } }
-extension BFloat16: TensorElement { public static var dtype: DType { .bfloat16 } }
+extension Float: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .float32 }
+}
+extension Double: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .float64 }
+}
+extension Int8: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .int8 }
+}
+extension Int16: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .int16 }
+}
+extension Int32: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .int32 }
+}
+extension Int64: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .int64 }
+}
+extension UInt8: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .uint8 }
+}
+extension UInt16: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .uint16 }
+}
+extension UInt32: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .uint32 }
+}
+extension UInt64: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .uint64 }
+}
+extension Bool: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .bool }
+}
+extension BFloat16: TensorElement {
+  /// The tensor type of these elements.
+  public static var dtype: DType { .bfloat16 }
+}
 #if !(os(macOS) && arch(x86_64))
-  extension Float16: TensorElement { public static var dtype: DType { .float16 } }
+  extension Float16: TensorElement {
+    /// The tensor type of these elements.
+    public static var dtype: DType { .float16 }
+  }
 #endif
 extension ComplexValue: TensorElement {
+  /// complex64 or complex128.
   public static var dtype: DType { Part.self == Float.self ? .complex64 : .complex128 }
 }

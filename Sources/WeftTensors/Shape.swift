@@ -138,7 +138,11 @@ public struct Shape: Sendable, Hashable {
       let q = i - (rank - y.count) < 0 ? Dim.known(1) : y[i - (rank - y.count)]
       switch (p, q) {
       case (.known(let m), .known(let n)):
-        if m == n { out.append(p) } else if m == 1 { out.append(q) } else if n == 1 {
+        if m == n {
+          out.append(p)
+        } else if m == 1 {
+          out.append(q)
+        } else if n == 1 {
           out.append(p)
         } else {
           return nil

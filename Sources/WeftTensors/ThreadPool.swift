@@ -80,16 +80,18 @@ public final class ThreadPool: @unchecked Sendable {
         var thread = pthread_t()
       #endif
       let box = Unmanaged.passRetained(state.pointee)
-      let failed = pthread_create(&thread, nil, { argument in
-        #if canImport(Darwin)
-          let shared = Unmanaged<State>.fromOpaque(argument).takeRetainedValue()
-        #else
-          guard let argument else { return nil }
-          let shared = Unmanaged<State>.fromOpaque(argument).takeRetainedValue()
-        #endif
-        shared.work()
-        return nil
-      }, box.toOpaque())
+      let failed = pthread_create(
+        &thread, nil,
+        { argument in
+          #if canImport(Darwin)
+            let shared = Unmanaged<State>.fromOpaque(argument).takeRetainedValue()
+          #else
+            guard let argument else { return nil }
+            let shared = Unmanaged<State>.fromOpaque(argument).takeRetainedValue()
+          #endif
+          shared.work()
+          return nil
+        }, box.toOpaque())
       if failed != 0 {
         box.release()
         break

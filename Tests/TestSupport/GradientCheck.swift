@@ -95,7 +95,9 @@ private func compare(
   let analytic = try zip(found, inputs).map { gradient, x in
     try gradient.map { try dense($0) } ?? zerosLike(x)
   }
-  let weightValues = try weights.map { try $0.node.attributes.tensor("value").array(of: Double.self) }
+  let weightValues = try weights.map {
+    try $0.node.attributes.tensor("value").array(of: Double.self)
+  }
   let session = Session(graph, options: SessionOptions(threads: 1))
   func project(_ point: [Tensor]) throws -> Double {
     let results = try session.run(

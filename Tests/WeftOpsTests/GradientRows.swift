@@ -18,7 +18,8 @@ struct GradientRow: Sendable, CustomTestStringConvertible {
   let build: @Sendable (Graph, [Output]) throws -> [Output]
 
   init(
-    _ name: String, _ shapes: [[[Int]]], in domain: ClosedRange<Double> = -1.5...1.5, order: Int = 2,
+    _ name: String, _ shapes: [[[Int]]], in domain: ClosedRange<Double> = -1.5...1.5,
+    order: Int = 2,
     tolerance: Double = 1e-6, build: @escaping @Sendable (Graph, [Output]) throws -> [Output]
   ) {
     self.name = name
@@ -33,7 +34,9 @@ struct GradientRow: Sendable, CustomTestStringConvertible {
 }
 
 /// Scalar, empty, one element, odd sizes.
-private let unaryShapes: [[[Int]]] = [[[]], [[0]], [[3, 0]], [[1]], [[7]], [[3, 5]], [[2, 3, 5]]]
+private let unaryShapes: [[[Int]]] = [
+  [[]], [[0]], [[3, 0]], [[1]], [[7]], [[3, 5]], [[2, 3, 5]],
+]
 /// Equal, scalar, broadcast both ways, empty.
 private let binaryShapes: [[[Int]]] = [
   [[], []], [[7], [7]], [[3, 5], []], [[], [3, 5]], [[3, 1], [1, 5]], [[5], [3, 5]],
@@ -125,7 +128,9 @@ let reductionRows: [GradientRow] = [
 ]
 
 let matmulRows: [GradientRow] = [
-  GradientRow("matmul", [[[3, 4], [4, 5]], [[1, 1], [1, 1]], [[0, 4], [4, 5]], [[3, 0], [0, 5]]]) {
+  GradientRow(
+    "matmul", [[[3, 4], [4, 5]], [[1, 1], [1, 1]], [[0, 4], [4, 5]], [[3, 0], [0, 5]]]
+  ) {
     _, x in [try matmul(x[0], x[1])]
   },
   GradientRow("matmulTransposeA", [[[4, 3], [4, 5]]]) { _, x in

@@ -110,7 +110,8 @@ extension IR {
         }
       }
       throw WeftError(
-        .unimplemented, "this run needs \(ops.count) ops that are not known: "
+        .unimplemented,
+        "this run needs \(ops.count) ops that are not known: "
           + ops.map(\.op).joined(separator: ", "),
         details: ops.map { entry in
           WeftError.Detail(
