@@ -88,16 +88,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
     tests("WeftOpsTests", ["TestSupport"]),
-    tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
-    tests("WeftCLITests", ["WeftCLI", "Weft"]),
-    tests(
-      "WeftFormatsTests",
-      [
-        "WeftFormats", "WeftGraph", "WeftTensors",
-        .product(name: "OrderedCollections", package: "swift-collections"),
-        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-      ]),
     tests(
       "WeftNNTests",
       [
