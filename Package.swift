@@ -67,7 +67,7 @@ let package = Package(
         .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
     library("WeftTraining", ["WeftNN", "WeftRuntime", "WeftFormats"]),
-    library("Weft", ["WeftTraining"]),
+    library("Weft", ["WeftTraining", "WeftKernels"]),
     .executableTarget(
       name: "WeftCLI",
       dependencies: [

@@ -4,6 +4,7 @@
 @_exported public import WeftCompiler
 @_exported public import WeftFormats
 @_exported public import WeftGraph
+@_exported public import struct WeftKernels.BlasLibrary
 @_exported public import WeftNN
 @_exported public import WeftOps
 @_exported public import WeftRuntime

@@ -68,8 +68,11 @@ struct BatchCommand: ParsableCommand {
     let model = try Model(job.graph)
     switch job.action ?? "run" {
     case "run":
+      var steps = job.steps ?? []
+      // A job of one step is that step: its failure is the job's.
+      if steps.count == 1 { steps[0].mayFail = false }
       let runner = try ScriptRunner(
-        Script(steps: job.steps ?? []), base: base, outdir: job.output_dir, overwrites: true,
+        Script(steps: steps), base: base, outdir: job.output_dir, overwrites: true,
         json: false)
       let (lines, failure) = try runner.steps(model, Session(model.graph), initMode: .never)
       if let failure { throw failure }

@@ -13,6 +13,12 @@ struct DoctorCommand: ParsableCommand {
       Console.print("cpu       \(name)")
     }
     Console.print("cores     \(SessionOptions.availableCores) available")
+    let blas = BlasLibrary.current
+    Console.print("blas      \(blas.configuration)")
+    Console.print(
+      "core      \(blas.core)"
+        + (blas.core == blas.originalCore
+          ? "" : " (OpenBLAS does not know this CPU and took it for \(blas.originalCore))"))
     Console.print("ops       \(OpRegistry.standard.all.count) registered")
     if let limit = try? WholeFile.read("/sys/fs/cgroup/memory.max") {
       Console.print("memory    cgroup limit \(DoctorCommand.firstLine(limit))")

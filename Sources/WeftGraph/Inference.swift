@@ -11,14 +11,15 @@ extension Graph {
     var next = 0
     let args = def.signature.inputs
     for (position, arg) in args.enumerated() {
-      // Only one argument may take a number of inputs that no attribute gives yet: the rest.
+      // The inputs that are left are shared by the arguments of one count that nothing gives yet.
       var width = 1
       if let count = arg.count {
         if case .int(let n)? = attrs[count] {
           width = Int(n)
         } else {
-          let others = args[(position + 1)...].reduce(0) { $0 + ($1.count == nil ? 1 : 0) }
-          width = inputs.count - next - others
+          let others = args[position...].reduce(0) { $0 + ($1.count == nil ? 1 : 0) }
+          let sharing = args[position...].reduce(0) { $0 + ($1.count == count ? 1 : 0) }
+          width = (inputs.count - next - others) / sharing
           attrs[count] = .int(Int64(width))
         }
       } else if case .list(let name) = arg.type {

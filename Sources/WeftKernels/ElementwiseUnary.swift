@@ -132,7 +132,9 @@ public enum UnaryFunction: Sendable {
     // Division by zero is checked before the loop runs.
     case .reciprocal: unaryRow { (x: I) in x == 1 ? 1 : x == 0 &- 1 ? x : 0 }
     case .bitwiseNot: unaryRow { (x: I) in ~x }
-    case .floor, .ceil, .roundHalfEven: unaryRow { (x: I) in x }
+    case .floor, .ceil: unaryRow { (x: I) in x }
+    // TensorFlow's formula, 2 * floor(0.5 * x) where x + 0.5 is a tie, in integers: 0.5 is 0.
+    case .roundHalfEven: unaryRow { (_: I) in 0 }
     default: nil
     }
   }

@@ -291,6 +291,7 @@ public enum BlasThreads {
 
   /// A run begins: the first one saves the setting and turns OpenBLAS's own threads off.
   public static func enter() {
+    _ = BlasLibrary.current
     state.withLock { state in
       if state.depth == 0 {
         state.saved = Int32(openblas_get_num_threads())

@@ -30,7 +30,8 @@ public func negate(
 let signRow: OpDef = unaryRow(
   "Sign", .sign, "bfloat16, half, float, double, int8, int16, int32, int64, complex64, complex128",
   summary: "-1, 0 or 1 after the sign of x.",
-  value: integerValue { $0.signum() }, rule: .zero)
+  value: integerValue { $0.signum() }
+) { g in try zerosLike(g.input(0)) }
 
 /// -1, 0 or 1 after the sign of x, elementwise; NaN stays NaN. The gradient is zero (TensorFlow: `Sign`).
 public func sign(
@@ -92,7 +93,7 @@ let roundRow: OpDef = unaryRow(
   "bfloat16, half, float, double, int8, int16, int32, int64, complex64, complex128",
   summary: "x rounded to the nearest integer, ties to even.", rule: .zero)
 
-/// x rounded to the nearest integer, ties to even; integers stay. The gradient is zero (TensorFlow: `Round`).
+/// x rounded to the nearest integer, ties to even; of integers 0, as TensorFlow's kernel gives. The gradient is zero (TensorFlow: `Round`).
 public func round(
   _ x: Output, name: String? = nil, file: StaticString = #fileID, line: UInt = #line
 ) throws -> Output { try roundRow.node([x], name, file, line) }

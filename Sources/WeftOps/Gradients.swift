@@ -170,7 +170,7 @@ private struct GradientWalk {
       throw noGradient(node, "the op is not known")
     }
     let contributions: [Gradient?]
-    switch def.gradient {
+    switch try rule(of: node, def) {
     case .zero: return
     case .none(let reason): throw noGradient(node, reason)
     case .rule(let rule):
@@ -203,6 +203,15 @@ private struct GradientWalk {
       try check(contribution, edge, node)
       arrived[edge, default: []].append(contribution)
     }
+  }
+
+  // The op's rule, or that of the op which `gradient_override_map` put in its place.
+  private func rule(of node: Node, _ def: OpDef) throws -> GradientRule {
+    guard let other = node.attrs["_gradient_op_type"]?.text else { return def.gradient }
+    guard let replacement = graph.registry[other] else {
+      throw noGradient(node, "its _gradient_op_type '\(other)' is not known")
+    }
+    return replacement.gradient
   }
 
   // A rule's result must have the input's type.

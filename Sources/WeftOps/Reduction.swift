@@ -55,7 +55,7 @@ private func meanGradient(_ g: GradientContext) throws -> Output {
 private func productGradient(_ g: GradientContext) throws -> Output {
   let x = g.input(0)
   guard let rank = x.shape.rank, let axes = knownAxes(g) else {
-    throw WeftError(.unimplemented, "the gradient of a product needs known axes and a known rank")
+    return try productGradientOfAnyAxes(g)
   }
   let dx = try Spread(g).full(g.gradient())
   if axes.isEmpty { return dx }
@@ -87,6 +87,30 @@ private func productGradient(_ g: GradientContext) throws -> Output {
   var inverse = permutation
   for (to, from) in permutation.enumerated() { inverse[from] = to }
   return try dx * others.transposed(permutation: inverse)
+}
+
+// The same where the axes, or how many there are, are known only in a run.
+private func productGradientOfAnyAxes(_ g: GradientContext) throws -> Output {
+  let x = g.input(0)
+  let dx = try Spread(g).full(g.gradient())
+  let shape = try x.shapeTensor()
+  let rank = try WeftOps.rank(x)
+  let given = try g.input(1).cast(to: .int32).reshaped(to: [-1])
+  let axes = try floorMod(given + rank, rank)
+  let places = try range(g.graph.constant(Int32(0)), rank, g.graph.constant(Int32(1)))
+  let kept = try listDiff(places, axes).values
+  let permutation = try concat([axes, kept], axis: 0)
+  let moved = try x.transposed(permutation: permutation)
+  let flat = try moved.reshaped(
+    to: concat(
+      [
+        prod(gather(shape, axes), axes: [0], keepDims: true),
+        prod(gather(shape, kept), axes: [0], keepDims: true),
+      ], axis: 0))
+  let before = try cumulativeProduct(flat, axis: 0, exclusive: true)
+  let after = try cumulativeProduct(flat, axis: 0, exclusive: true, reverse: true)
+  let others = try (before * after).reshaped(to: moved.shapeTensor())
+  return try dx * others.transposed(permutation: invertPermutation(permutation))
 }
 
 private func extremeGradient(_ g: GradientContext) throws -> Output {

@@ -300,6 +300,17 @@ public func unique(
   return (outputs[0], outputs[1])
 }
 
+/// The elements of the vector `x` that the vector `y` does not hold, in order, and their places in
+/// `x`. TensorFlow's ListDiff.
+public func listDiff(
+  _ x: Output, _ y: Output, name: String? = nil, file: StaticString = #fileID, line: UInt = #line
+) throws -> (values: Output, places: Output) {
+  let node = try x.graph.add(
+    UniqueRows.listDiff.name, name: name, inputs: [x, y], file: file, line: line)
+  let outputs = x.graph.outputs(of: node)
+  return (outputs[0], outputs[1])
+}
+
 /// The places `[n, rank]` of the nonzero elements of `x`, row-major. TensorFlow's Where.
 public func nonzeroPlaces(
   _ x: Output, name: String? = nil, file: StaticString = #fileID, line: UInt = #line

@@ -149,15 +149,25 @@ final class Execution: RunObjects, @unchecked Sendable {
       if bytes > 0 { buffer.base.copyMemory(from: source, byteCount: bytes) }
       return try Tensor(dtype: dtype, shape: shape, buffer: buffer)
     }
+    // A view of a value has its bytes under another shape or type.
+    func view(_ value: Tensor) throws -> Tensor {
+      let type = argument.type
+      guard let shape = type.shape.known, shape != value.shape || type.dtype != value.dtype else {
+        return value
+      }
+      guard value.dtype.isPlain else { return try value.reshaped(to: shape) }
+      return try Tensor(dtype: type.dtype, shape: shape, buffer: value.buffer)
+    }
     switch argument.place {
-    case .constant(let value): return value
-    case .feed(let index): return feeds[index]
+    case .constant(let value): return try view(value)
+    case .feed(let index): return try view(feeds[index])
     case .arena(let offset):
       return try copy(
         arena.base + offset, argument.type.dtype, argument.type.shape.known ?? [])
     case .variable(let cell):
       let value = try cell.read()
-      return value.dtype.isPlain ? try copy(value.buffer.base, value.dtype, value.shape) : value
+      guard value.dtype.isPlain else { return try view(value) }
+      return try view(copy(value.buffer.base, value.dtype, value.shape))
     case .slot(let index):
       if let tensor = slots[index].object as? Tensor, tensor.dtype == argument.type.dtype {
         return tensor

@@ -26,9 +26,16 @@ extension IR {
   ) throws {
     var fedAt: [Edge: Int] = [:]
     for (index, feed) in request.feeds.enumerated() { fedAt[feed.edge] = index }
+    // A placeholder that is fed is there from the start: nothing waits for it.
+    func isGiven(_ id: Int) -> Bool {
+      guard fedAt[Edge(node: id, port: 0)] != nil, case .placeholder? = graph.nodes[id].def?.lowering
+      else { return false }
+      return true
+    }
     // Needed nodes, not looking behind fed edges.
     var needed = [Bool](repeating: false, count: graph.nodes.count)
-    var stack = request.targets + request.fetches.filter { fedAt[$0] == nil }.map(\.node)
+    let wanted = request.targets.filter { !isGiven($0) }
+    var stack = wanted + request.fetches.filter { fedAt[$0] == nil }.map(\.node)
     while let id = stack.popLast() {
       if needed[id] { continue }
       needed[id] = true
@@ -36,7 +43,9 @@ extension IR {
       for edge in node.inputs where fedAt[edge] == nil && !needed[edge.node] {
         stack.append(edge.node)
       }
-      for source in node.controlInputs where !needed[source] { stack.append(source) }
+      for source in node.controlInputs where !needed[source] && !isGiven(source) {
+        stack.append(source)
+      }
     }
     try IR.checkRunnable(graph, needed, fedAt)
 
@@ -80,11 +89,11 @@ extension IR {
       nodes.append(
         IRNode(
           name: node.name, def: def, attrs: node.attrs, inputs: node.inputs.map(move),
-          controls: node.controlInputs.map { place[$0] }, outputs: node.outputs,
+          controls: node.controlInputs.filter { !isGiven($0) }.map { place[$0] }, outputs: node.outputs,
           handles: node.handles, origin: node.origin, kind: kind, rank: node.id + 1))
     }
     fetches = request.fetches.map(move)
-    targets = request.targets.map { place[$0] }
+    targets = wanted.map { place[$0] }
     feeds = request.feeds
     live = [Bool](repeating: true, count: nodes.count)
     for (id, node) in nodes.enumerated() {
