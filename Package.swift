@@ -87,6 +87,14 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
+    tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
+    tests(
+      "WeftFormatsTests",
+      [
+        "WeftFormats", "WeftGraph", "WeftTensors",
+        .product(name: "OrderedCollections", package: "swift-collections"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
     tests("WeftOpsTests", ["TestSupport"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests(
@@ -95,6 +103,7 @@ let package = Package(
         "WeftNN", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",
         .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
+    tests("WeftCLITests", ["Weft", "WeftCLI"]),
   ],
   cLanguageStandard: .c11
 )

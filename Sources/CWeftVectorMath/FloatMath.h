@@ -137,7 +137,11 @@ WEFT_INLINE float weft_tanhf(float x) {
 
 WEFT_INLINE float weft_sigmoidf(float x) {
   const float z = weft_exp_any(-__builtin_fabsf(x), 1);
-  return (x < 0.0f ? z : 1.0f) / (1.0f + z);
+  // What 1 + z loses is given back to first order, with a line for 1 / u on [1, 2].
+  const float u = 1.0f + z;
+  const float lost = (z - (u - 1.0f)) * (1.5f - 0.5f * u);
+  const float q = (x < 0.0f ? z : 1.0f) / u;
+  return q - q * lost;
 }
 
 WEFT_INLINE float weft_softplusf(float x) {

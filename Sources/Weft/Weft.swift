@@ -4,9 +4,10 @@
 @_exported public import WeftCompiler
 @_exported public import WeftFormats
 @_exported public import WeftGraph
-@_exported public import struct WeftKernels.BlasLibrary
 @_exported public import WeftNN
 @_exported public import WeftOps
 @_exported public import WeftRuntime
 @_exported public import WeftTensors
 @_exported public import WeftTraining
+
+@_exported public import struct WeftKernels.BlasLibrary

@@ -33,6 +33,11 @@ enum Signals {
     _ = (received.load(ordering: .relaxed), isGraceful.load(ordering: .relaxed))
     _ = writing.load(ordering: .relaxed)
     for number in [SIGINT, SIGTERM] { signal(number) { Signals.handle($0) } }
+    // Whoever started us may have had them blocked, as threads of libdispatch have.
+    var asked = sigset_t()
+    sigemptyset(&asked)
+    for number in [SIGINT, SIGTERM] { sigaddset(&asked, number) }
+    pthread_sigmask(SIG_UNBLOCK, &asked, nil)
     // A reader that went away shows as a failed write.
     signal(SIGPIPE, SIG_IGN)
   }

@@ -60,6 +60,8 @@ enum GraphDocument: Equatable {
     let isText = TextScan.isPrintable(bytes)
     if isText, first == UInt8(ascii: "{") { return try decodeJSON(bytes) }
     if isText, TextScan.looksLikeText(bytes) { return try decodeText(bytes) }
+    // Fields from end to end are no accident, whatever the suffix says.
+    if !isText, (try? BinaryOutline(bytes)) != nil { return try decodeBinary(bytes) }
     switch expected {
     case .json: return try decodeJSON(bytes)
     case .text: return try decodeText(bytes)
@@ -147,7 +149,9 @@ enum GraphDocument: Equatable {
       var options = BinaryDecodingOptions()
       let message = try M(serializedBytes: bytes, options: options)
       options.discardUnknownFields = true
-      guard try M(serializedBytes: bytes, options: options) == message else {
+      let known = try M(serializedBytes: bytes, options: options)
+      // Bytes where the messages differ: a NaN is not equal to itself.
+      guard try known == message || known.stableBytes() == message.stableBytes() else {
         throw FormatError(
           .unknownField, "the file is no \(M.protoMessageName), or one with unknown fields")
       }

@@ -121,7 +121,7 @@ struct JSONBlame {
     case .messageDepthLimit: (.limit, "messages are nested deeper than 100 levels")
     case .unknownField(let name): (.unknownField, "unknown field \"\(name.prefix(200))\"")
     case .invalidUTF8: (.malformed, "the text is not UTF-8")
-    default: (.malformed, "the value has the wrong type")
+    default: (.malformed, "the value has the wrong type, or is not base64")
     }
   }
 }

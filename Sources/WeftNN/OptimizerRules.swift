@@ -79,37 +79,44 @@ public struct Adam: UpdateRule {
   public let beta2: Double
   /// What is added to the root.
   public let epsilon: Double
-  // Keras takes the powers of betas that are rounded to float32, also where variables are float64;
-  // 1 - β2 then differs by 1e-5 of itself.
-  private let roundsPowers: Bool
+  // Keras takes 1 - β in double, where TensorFlow's kernel subtracts in the variable's type: for β2
+  // in float32 they differ by 1e-5 of themselves. Its powers are of the step's number, and of betas
+  // rounded to float32 also where variables are float64.
+  private let isKeras: Bool
 
   /// TensorFlow's rule.
   public init(beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8) {
-    self.init(beta1, beta2, epsilon, roundsPowers: false)
+    self.init(beta1, beta2, epsilon, isKeras: false)
   }
 
   /// Keras's rule: ε is 1e-7. In float64 it differs from TensorFlow's in the powers as well.
   public static func keras(
     beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-7
   ) -> Adam {
-    Adam(beta1, beta2, epsilon, roundsPowers: true)
+    Adam(beta1, beta2, epsilon, isKeras: true)
   }
 
-  private init(_ beta1: Double, _ beta2: Double, _ epsilon: Double, roundsPowers: Bool) {
+  private init(_ beta1: Double, _ beta2: Double, _ epsilon: Double, isKeras: Bool) {
     self.beta1 = beta1
     self.beta2 = beta2
     self.epsilon = epsilon
-    self.roundsPowers = roundsPowers
+    self.isKeras = isKeras
   }
 
-  private func base(_ beta: Double) -> Double { roundsPowers ? Double(Float(beta)) : beta }
+  private func base(_ beta: Double) -> Double { isKeras ? Double(Float(beta)) : beta }
 
-  // What a power is multiplied by in each step.
-  private func factor(
-    _ name: String, _ beta: Double, _ dtype: DType, _ context: UpdateContext
+  // The power of a beta that the next step takes.
+  private func next(
+    _ name: String, _ beta: Double, _ power: Variable, _ context: UpdateContext
   ) throws -> Output {
-    guard roundsPowers, dtype == .float64 else { return try context.constant(name, beta, dtype) }
-    return try context.constant(name + "_rounded", base(beta), dtype)
+    let dtype = power.dtype
+    guard isKeras else {
+      return try power.value * (try context.constant(name, beta, dtype))
+    }
+    let iterations = try context.scalar("iterations", initial: 0, dtype)
+    return try pow(
+      try context.constant(name + "_base", base(beta), dtype),
+      try iterations.value + (try context.constant("two", 2, dtype)))
   }
 
   /// `Adam`.
@@ -124,6 +131,8 @@ public struct Adam: UpdateRule {
     let dtype = variable.dtype
     let power1 = try context.scalar("beta1_power", initial: base(beta1), dtype)
     let power2 = try context.scalar("beta2_power", initial: base(beta2), dtype)
+    // Made here, where no dependency on the updates reaches its initializer.
+    if isKeras { _ = try context.scalar("iterations", initial: 0, dtype) }
     return Parts(
       m: try context.slot(variable, "m"), v: try context.slot(variable, "v"), power1: power1,
       power2: power2, rate: try context.learningRate(dtype),
@@ -137,6 +146,7 @@ public struct Adam: UpdateRule {
     _ variable: Variable, by gradient: Output, _ context: UpdateContext
   ) throws -> Node {
     let p = try parts(variable, context)
+    if isKeras { return try kerasStep(variable, gradient, p, context) }
     return try variable.applyAdam(
       m: p.m, v: p.v, beta1Power: p.power1.value, beta2Power: p.power2.value, lr: p.rate,
       beta1: p.beta1, beta2: p.beta2, epsilon: p.epsilon, grad: gradient)
@@ -147,6 +157,7 @@ public struct Adam: UpdateRule {
     _ variable: Variable, by slices: IndexedSlices, _ context: UpdateContext
   ) throws -> Node {
     let p = try parts(variable, context)
+    if isKeras { return try kerasStep(variable, try dense(.slices(slices)), p, context) }
     let rows = try deduplicated(slices)
     let one = try context.constant("one", 1, variable.dtype)
     let rate =
@@ -160,6 +171,21 @@ public struct Adam: UpdateRule {
     return try assignSub(variable, step)
   }
 
+  private func kerasStep(
+    _ variable: Variable, _ gradient: Output, _ p: Parts, _ context: UpdateContext
+  ) throws -> Node {
+    let dtype = variable.dtype
+    let one = try context.constant("one", 1, dtype)
+    let rate = try (try p.rate * (try sqrt(try one - p.power2.value))) / (try one - p.power1.value)
+    let rest1 = try context.constant("beta1_rest", 1 - beta1, dtype)
+    let rest2 = try context.constant("beta2_rest", 1 - beta2, dtype)
+    let m = try p.m.value + (try (try gradient - p.m.value) * rest1)
+    let v = try p.v.value + (try (try square(gradient) - p.v.value) * rest2)
+    let slots = [try assign(p.m, m).id, try assign(p.v, v).id]
+    let step = try (try m * rate) / (try sqrt(v) + p.epsilon)
+    return try variable.graph.withControlDependencies(slots) { try assignSub(variable, step) }
+  }
+
   /// Multiplies the powers.
   public func finish(_ context: UpdateContext) throws -> [Node] {
     var nodes: [Node] = []
@@ -167,10 +193,12 @@ public struct Adam: UpdateRule {
       guard let power1 = context.madeScalar("beta1_power", dtype),
         let power2 = context.madeScalar("beta2_power", dtype)
       else { continue }
-      nodes.append(
-        try assign(power1, try power1.value * (try factor("beta1", beta1, dtype, context))))
-      nodes.append(
-        try assign(power2, try power2.value * (try factor("beta2", beta2, dtype, context))))
+      nodes.append(try assign(power1, try next("beta1", beta1, power1, context)))
+      nodes.append(try assign(power2, try next("beta2", beta2, power2, context)))
+      if let iterations = context.madeScalar("iterations", dtype) {
+        nodes.append(
+          try assign(iterations, try iterations.value + (try context.constant("one", 1, dtype))))
+      }
     }
     return nodes
   }

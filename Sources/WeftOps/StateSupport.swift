@@ -21,7 +21,10 @@ extension InferContext {
 
   /// Checks that the variable at input `index` has elements of `dtype`.
   func checkVariable(_ index: Int, _ dtype: DType) throws {
-    if let handle = handle(index), handle.dtype != dtype, handle.dtype != .invalid {
+    // Outputs of ops that are not known have no type.
+    if let handle = handle(index), handle.dtype != dtype, handle.dtype != .invalid,
+      dtype != .invalid
+    {
       throw error("expects a \(dtype.name) variable, its handle is of \(handle.dtype.name)")
     }
   }

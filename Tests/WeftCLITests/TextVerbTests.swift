@@ -118,7 +118,7 @@ import Weft
     for (file, code, words) in [
       ("missing.txt", 66, "missing.txt"), ("empty.txt", 65, "empty.txt"),
       ("bad.txt", 65, "offset 2"),
-      ("english.txt", 65, ""),
+      ("english.txt", 65, "vocabulary"),
     ] {
       let run = try Command.run("train", "m.json", "--data", file, "--run-dir", "r", in: folder)
       #expect(run.code == Int32(code), "\(file): \(run.err)")

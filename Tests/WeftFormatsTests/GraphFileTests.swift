@@ -21,7 +21,7 @@ import WeftTensors
     #expect(graph.collections["text"] == .bytes([Array("春".utf8), Array("日".utf8)]))
     let original = try GraphDocument.decode(Array(smallMetaGraph.utf8))
     let written = try GraphWriter.document(of: graph.snapshot)
-    #expect(normalized(written) == normalized(original))
+    #expect(try normalizedBytes(written) == normalizedBytes(original))
   }
 
   @Test func everyFormHoldsTheSame() throws {
@@ -256,8 +256,11 @@ import WeftTensors
         weftError { try GraphFile.write(graph.snapshot, to: folder + "/g.txt") }?.category == .usage
       )
       try GraphFile.write(graph.snapshot, to: folder + "/g.json")
-      let error = weftError {
-        _ = try GraphFile.read(folder + "/g.json", registry: noOps, sizeLimit: 100)
+      let path = folder + "/g.json"
+      let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int ?? 0
+      #expect(size > 100)
+      let error = #expect(throws: WeftError.self) {
+        try GraphFile.read(path, registry: noOps, sizeLimit: 100)
       }
       #expect(error?.code == .resourceExhausted)
       // Nothing half-written lies around.
@@ -270,6 +273,11 @@ import WeftTensors
     #expect(
       weftError { try WholeFile.write([1, 2, 3], to: "/dev/full") }?.category == .cannotWrite)
   }
+}
+
+/// The canonical bytes of the normalized document; messages that hold a NaN are not equal.
+func normalizedBytes(_ document: GraphDocument) throws -> [UInt8] {
+  try normalized(document).encoded(as: .binary)
 }
 
 /// The document with tensors and inputs spelled as the writer spells them.

@@ -28,7 +28,8 @@ extension IR {
     for (index, feed) in request.feeds.enumerated() { fedAt[feed.edge] = index }
     // A placeholder that is fed is there from the start: nothing waits for it.
     func isGiven(_ id: Int) -> Bool {
-      guard fedAt[Edge(node: id, port: 0)] != nil, case .placeholder? = graph.nodes[id].def?.lowering
+      guard fedAt[Edge(node: id, port: 0)] != nil,
+        case .placeholder? = graph.nodes[id].def?.lowering
       else { return false }
       return true
     }
@@ -89,7 +90,8 @@ extension IR {
       nodes.append(
         IRNode(
           name: node.name, def: def, attrs: node.attrs, inputs: node.inputs.map(move),
-          controls: node.controlInputs.filter { !isGiven($0) }.map { place[$0] }, outputs: node.outputs,
+          controls: node.controlInputs.filter { !isGiven($0) }.map { place[$0] },
+          outputs: node.outputs,
           handles: node.handles, origin: node.origin, kind: kind, rank: node.id + 1))
     }
     fetches = request.fetches.map(move)
