@@ -38,7 +38,11 @@ final class Execution: RunObjects, @unchecked Sendable {
     self.plan = plan
     self.pool = pool
     self.store = store
-    arena = try Buffer(byteCount: plan.arenaBytes)
+    do {
+      arena = try Buffer(byteCount: plan.arenaBytes)
+    } catch {
+      throw plan.namingLargest(error)
+    }
     slots = Array(repeating: Slot(), count: plan.slotCount)
     addresses = .allocate(capacity: max(1, plan.arguments.count))
     super.init()
@@ -297,6 +301,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       if port < shapes.count { type.shape = shapes[port] }
       return type
     }
+    for output in outputs { try output.checkMemory(step.def.name) }
     let kernel: Kernel
     if let given = step.kernel {
       kernel = given
