@@ -38,7 +38,13 @@ final class Execution: RunObjects, @unchecked Sendable {
     self.plan = plan
     self.pool = pool
     self.store = store
-    do {
+    do throws(WeftError) {
+      guard plan.arenaBytes <= Machine.memory else {
+        throw WeftError(
+          .resourceExhausted,
+          "a run needs \(plan.arenaBytes) bytes at once, this machine has \(Machine.memory)",
+          category: .run)
+      }
       arena = try Buffer(byteCount: plan.arenaBytes)
     } catch {
       throw plan.namingLargest(error)

@@ -221,16 +221,17 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// Refuses what no machine can hold, before any size is computed from it.
-  /// - Throws: what `checkShape` does; ResourceExhausted for a value beyond any memory.
+  /// Refuses what this machine cannot hold, before kernels make tables of that size for it.
+  /// - Throws: what `checkShape` does; ResourceExhausted for a value beyond the memory.
   public func checkMemory(_ owner: String) throws(WeftError) {
     try checkShape(owner)
     guard let sizes = shape.known, let count = Shape.checkedCount(sizes) else { return }
     // Strings are objects: each costs far more than its bytes.
-    let limit = dtype == .string ? 1 << 24 : (1 << 44) / max(1, dtype.byteSize)
+    let limit = dtype == .string ? 1 << 24 : Machine.memory / max(1, dtype.byteSize)
     guard count <= limit else {
       throw WeftError(
-        .resourceExhausted, "\(owner) output \(self) is too large for any memory", category: .run)
+        .resourceExhausted, "\(owner) output \(self) is too large for this machine's memory",
+        category: .run)
     }
   }
 }
