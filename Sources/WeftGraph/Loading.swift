@@ -184,6 +184,15 @@ extension Graph {
         }
       }
       try checkAttrs(def, node.attrs)
+      // Between inputs of unknown ops, types may be unknown; a file that states one must mean one.
+      for attr in def.signature.attrs {
+        if case .type(.invalid)? = node.attrs[attr.name] {
+          throw WeftError(
+            .invalidArgument, "\(def.name) attr '\(attr.name)' is no type: DT_INVALID"
+          )
+          .adding("attr", attr.name)
+        }
+      }
       var (outputs, handles) = try inferTypes(def, node.attrs, node.inputs, types)
       if case .list(let stated)? = node.attrs["_output_shapes"] {
         guard stated.count == outputs.count else {
