@@ -98,6 +98,8 @@ let package = Package(
     tests("WeftOpsTests", ["TestSupport"]),
     tests("WeftTrainingTests", ["WeftTraining"]),
     tests(
+      "WeftRuntimeTests", ["WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
+    tests(
       "WeftNNTests",
       [
         "WeftNN", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",

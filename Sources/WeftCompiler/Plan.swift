@@ -115,5 +115,31 @@ public final class Plan: Sendable {
   }
 
   /// Floating-point operations of one run, as far as kernels state them.
-  public var flops: Int { steps.reduce(0) { $0 + ($1.kernel?.flops ?? 0) } }
+  public var flops: Int {
+    steps.reduce(0) { sum, step in
+      let (next, overflow) = sum.addingReportingOverflow(step.kernel?.flops ?? 0)
+      return overflow ? .max : next
+    }
+  }
+
+  /// The error with the steps whose results take the most of the memory that it could not have.
+  package func namingLargest(_ error: WeftError) -> WeftError {
+    var results: [(bytes: Int, step: Step, type: TensorType)] = []
+    for step in steps {
+      for port in 0..<step.outputCount {
+        let argument = arguments[step.argumentBase + step.inputCount + port]
+        guard case .arena = argument.place, let shape = argument.type.shape.known,
+          let bytes = try? Tensor.byteCount(dtype: argument.type.dtype, shape: shape)
+        else { continue }
+        results.append((bytes, step, argument.type))
+      }
+    }
+    var result = error
+    for entry in results.sorted(by: { $0.bytes > $1.bytes }).prefix(3) {
+      var place = "\(entry.step.name)  (\(entry.step.def.name))"
+      if let text = entry.step.origin.description { place += "  \(text)" }
+      result.details.append(WeftError.Detail("node", "\(place)  gives \(entry.type)"))
+    }
+    return result
+  }
 }

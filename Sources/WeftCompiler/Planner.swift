@@ -53,7 +53,7 @@ package struct Planner {
     findLastUses()
     copyBorrowedThatAreWritten()
     let scratch = scratchNeeds()
-    let (arenaBytes, unshared, scratchOffsets) = placeInArena(scratch)
+    let (arenaBytes, unshared, scratchOffsets) = try placeInArena(scratch)
     return try build(
       passes: passes, arenaBytes: arenaBytes, unshared: unshared, scratchOffsets: scratchOffsets)
   }
@@ -234,10 +234,22 @@ package struct Planner {
 
   private mutating func placeInArena(
     _ scratch: [(id: Int, bytes: Int)]
-  ) -> (Int, Int, [Int: Int]) {
+  ) throws -> (Int, Int, [Int: Int]) {
     var requests: [MemoryPlan.Request] = []
     var owner: [Int] = []
     var unshared = 0
+    var scratchSum = 0
+    // Offsets are sums of these: they must not overflow, whatever is shared in the end.
+    func add(_ bytes: Int, to sum: inout Int, for id: Int) throws {
+      let (next, overflow) = sum.addingReportingOverflow(bytes)
+      guard !overflow, bytes >= 0, next < 1 << 61 else {
+        throw ir.locate(
+          WeftError(
+            .resourceExhausted, "the values up to this one are too large for any memory",
+            category: .run), at: id)
+      }
+      sum = next
+    }
     // A group that takes over a dying input's memory joins that input's request.
     var joined: [Int: Int] = [:]
     if options.worksInPlace && options.reusesMemory { joined = inPlaceGroups() }
@@ -249,7 +261,7 @@ package struct Planner {
     var requestOf: [Int: Int] = [:]
     for index in groups.indices {
       guard case .arena = groups[index].place else { continue }
-      unshared += groups[index].bytes
+      try add(groups[index].bytes, to: &unshared, for: order[groups[index].first])
       let base = root(index)
       if let request = requestOf[base] {
         requests[request].last = max(requests[request].last, groups[index].last)
@@ -264,6 +276,7 @@ package struct Planner {
     }
     var scratchRequest: [Int: Int] = [:]
     for (id, bytes) in scratch {
+      try add(bytes, to: &scratchSum, for: id)
       scratchRequest[id] = requests.count
       requests.append(
         MemoryPlan.Request(bytes: bytes, first: position[id], last: position[id]))

@@ -100,7 +100,11 @@ struct JSONBlame {
     _ failure: any Error, at offset: Int, path: String, node: String?
   ) -> FormatError {
     let (line, column) = JSONText.position(of: offset, in: text)
-    let (kind, message) = Self.words(failure)
+    var (kind, message) = Self.words(failure)
+    if case .unrecognizedEnumValue? = failure as? JSONDecodingError {
+      let value = text[offset..<JSONText.end(ofValueAt: offset, in: text)].prefix(100)
+      message = "the enum has no value \(String(decoding: value, as: UTF8.self))"
+    }
     return FormatError(
       kind, message, line: line, column: column, jsonPath: path, node: node)
   }

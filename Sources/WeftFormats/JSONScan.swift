@@ -8,6 +8,8 @@ struct JSONScan {
 
   private struct Frame {
     var isObject: Bool
+    /// Whether its keys are data, not names of fields.
+    var isMap = false
     /// Where the container was opened.
     var start: Int
     /// Where its keys begin in `keys`.
@@ -83,7 +85,8 @@ struct JSONScan {
         throw error("nested deeper than \(Self.depthLimit) levels", kind: .limit)
       }
       let isObject = byte == UInt8(ascii: "{")
-      frames.append(Frame(isObject: isObject, start: at, firstKey: keys.count))
+      frames.append(
+        Frame(isObject: isObject, isMap: isObject && opensMap, start: at, firstKey: keys.count))
       at += 1
       return isObject ? .keyOrEnd : .valueOrEnd
     case UInt8(ascii: "\""): try string()
@@ -94,6 +97,14 @@ struct JSONScan {
     default: throw error("a value is expected here, not \(shown(byte))")
     }
     return frames.isEmpty ? .nothing : .commaOrEnd
+  }
+
+  /// Whether an object that starts here is the value of a map field.
+  private var opensMap: Bool {
+    guard let parent = frames.last, parent.isObject, !parent.isMap, let key = keys.last else {
+      return false
+    }
+    return SchemaField.mapNames.contains(SchemaField.lowerCamelCase(JSONText.string(text[key])))
   }
 
   private mutating func key() throws(FormatError) {
@@ -114,13 +125,23 @@ struct JSONScan {
   private mutating func checkUnique(_ range: Range<Int>) throws(FormatError) {
     let last = frames.count - 1
     let others = keys[frames[last].firstKey...]
+    let isMap = frames[last].isMap
     var isNew = true
     if others.count < 16, frames[last].seen == nil {
-      for other in others where JSONText.sameString(text[other], text[range]) { isNew = false }
+      for other in others {
+        if JSONText.sameString(text[other], text[range])
+          || !isMap && SchemaField.sameName(text[other], text[range])
+        {
+          isNew = false
+        }
+      }
     } else {
-      var seen =
-        frames[last].seen.take() ?? Set(others.map { Array(JSONText.string(text[$0]).utf8) })
-      isNew = seen.insert(Array(JSONText.string(text[range]).utf8)).inserted
+      func name(_ range: Range<Int>) -> [UInt8] {
+        let key = JSONText.string(text[range])
+        return Array((isMap ? key : SchemaField.lowerCamelCase(key)).utf8)
+      }
+      var seen = frames[last].seen.take() ?? Set(others.map(name))
+      isNew = seen.insert(name(range)).inserted
       frames[last].seen = seen
     }
     guard isNew else {

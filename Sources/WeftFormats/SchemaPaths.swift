@@ -75,6 +75,21 @@ enum SchemaField {
     }
   }
 
+  /// Fields, in lowerCamelCase, whose values are maps: keys there are data.
+  static let mapNames: Set<String> = [
+    "argAttr", "attr", "collectionDef", "concreteFunctions", "controlRet", "defaults",
+    "externalValues", "fields", "framesById", "functionAliases", "inputs", "nameToTraceId",
+    "outputs", "resourceArgUniqueId", "ret", "saveableObjects", "signatureDef", "traces",
+    "tracesById",
+  ]
+
+  /// Whether two quoted keys name one field: JSON may spell it in either case.
+  static func sameName(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
+    let underscore = UInt8(ascii: "_")
+    guard left.contains(underscore) || right.contains(underscore) else { return false }
+    return lowerCamelCase(JSONText.string(left)) == lowerCamelCase(JSONText.string(right))
+  }
+
   /// `tensor_shape` as `tensorShape`.
   static func lowerCamelCase(_ name: String) -> String {
     guard name.contains("_") else { return name }

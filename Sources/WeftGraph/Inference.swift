@@ -3,6 +3,11 @@
 internal import WeftTensors
 
 extension Graph {
+  /// Most inputs, or outputs, of one node.
+  static let portLimit = 1 << 16
+  /// Most outputs of all nodes of a file together: a short file can state many.
+  static let totalOutputsLimit = 1 << 22
+
   /// The attributes to store: those given, and those that the inputs decide.
   func inferAttrs(
     _ def: OpDef, inputs: [TensorType], given: [String: AttrValue]
@@ -122,21 +127,18 @@ extension Graph {
           "\(def.name) input '\(want.name)' must be a reference to a variable")
       }
     }
+    // Before the shape rule: their number is what an attribute says.
+    let outs = try Graph.expand(def.signature.outputs, attrs, op: def.name)
     let ctx = context(def, stored, edges, types)
     let shapes = try def.infer(ctx)
-    let outs = try Graph.expand(def.signature.outputs, attrs, op: def.name)
     guard shapes.count == outs.count else {
       throw WeftError(
         .internal, "\(def.name): shape rule gave \(shapes.count) shapes for \(outs.count) outputs")
     }
-    for shape in shapes {
-      if let sizes = shape.known, Shape.checkedCount(sizes) == nil {
-        throw WeftError(.invalidArgument, "\(def.name) output shape \(shape) overflows")
-      }
-    }
     let outputs = zip(outs, shapes).map {
       TensorType($0.dtype, $1, isReference: $0.isReference)
     }
+    for output in outputs { try output.checkShape(def.name) }
     let handles = try def.handles?(ctx) ?? Array(repeating: nil, count: outputs.count)
     return (outputs, handles)
   }
@@ -170,8 +172,11 @@ extension Graph {
         var width = 1
         if let count = arg.count {
           width = try attrs.int(count)
-          guard width >= 0, width <= 1_000_000 else {
-            throw WeftError(.invalidArgument, "\(op) attr '\(count)' is \(width)")
+          guard (0...Graph.portLimit).contains(width) else {
+            throw WeftError(
+              .invalidArgument,
+              "\(op) attr '\(count)' is \(width), it must be from 0 to \(Graph.portLimit)"
+            ).adding("attr", count)
           }
         }
         for _ in 0..<width {

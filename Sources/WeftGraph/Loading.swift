@@ -84,9 +84,10 @@ extension Graph {
             ).adding("node", "\(spec.name)  (\(spec.op))").adding(
               "at", "\(spec.path).input[\(position)]")
           }
-          guard port <= 100_000 else {
+          guard port < Graph.portLimit else {
             throw WeftError(.invalidArgument, "input '\(text)': no op has that many outputs")
-              .adding("node", "\(spec.name)  (\(spec.op))")
+              .adding("node", "\(spec.name)  (\(spec.op))").adding(
+                "at", "\(spec.path).input[\(position)]")
           }
           data.append(Edge(node: source, port: port))
           unknownPorts[source] = max(unknownPorts[source], port + 1)
@@ -94,8 +95,17 @@ extension Graph {
       }
       setInputs(id, data, controls)
     }
+    var outputs = 0
     for id in try loadOrder() {
       try inferLoaded(id, unknownPorts[id])
+      outputs += nodes[id].outputs.count
+      guard outputs <= Graph.totalOutputsLimit else {
+        throw describe(
+          WeftError(
+            .resourceExhausted,
+            "the nodes up to this one have more than \(Graph.totalOutputsLimit) outputs"),
+          op: nodes[id].op, name: nodes[id].name, def: nil, inputs: [], origin: nodes[id].origin)
+      }
     }
     // Back edges point at types that were not yet known when their Merge was inferred.
     for node in nodes {
@@ -115,13 +125,39 @@ extension Graph {
   private func loadOrder() throws(WeftError) -> [Int] {
     let order = snapshot.topologicalOrder()
     guard order.count == nodes.count else {
-      let done = Set(order)
-      let names = nodes.filter { !done.contains($0.id) }.prefix(8).map(\.name)
+      let members = cycle(outside: Set(order))
       throw WeftError(
         .invalidArgument,
-        "the graph has a cycle through " + names.map { "'\($0)'" }.joined(separator: ", "))
+        "the graph has a cycle through "
+          + members.prefix(8).map { "'\(nodes[$0].name)'" }.joined(separator: ", ")
+          + (members.count > 8 ? ", ... (\(members.count) nodes)" : ""),
+        details: members.prefix(8).map { id in
+          let place = nodes[id].origin.description.map { "  \($0)" } ?? ""
+          return WeftError.Detail("node", "\(nodes[id].name)  (\(nodes[id].op))\(place)")
+        })
     }
     return order
+  }
+
+  // The nodes of one cycle, each an input of the next. What merely depends on a cycle is left out
+  // of the order too, but every node outside it has an input outside it: following those ends in
+  // a cycle.
+  private func cycle(outside done: Set<Int>) -> [Int] {
+    guard var id = nodes.indices.first(where: { !done.contains($0) }) else { return [] }
+    var path: [Int] = []
+    var place: [Int: Int] = [:]
+    while place[id] == nil {
+      place[id] = path.count
+      path.append(id)
+      let sources = nodes[id].inputs.map(\.node) + nodes[id].controlInputs
+      guard
+        let next = sources.first(where: {
+          !done.contains($0) && nodes[$0].op != GraphSnapshot.backEdgeOp
+        })
+      else { return path }
+      id = next
+    }
+    return path[(place[id] ?? 0)...].reversed()
   }
 
   private func inferLoaded(_ id: Int, _ unknownPorts: Int) throws {
@@ -148,6 +184,15 @@ extension Graph {
         }
       }
       try checkAttrs(def, node.attrs)
+      // Between inputs of unknown ops, types may be unknown; a file that states one must mean one.
+      for attr in def.signature.attrs {
+        if case .type(.invalid)? = node.attrs[attr.name] {
+          throw WeftError(
+            .invalidArgument, "\(def.name) attr '\(attr.name)' is no type: DT_INVALID"
+          )
+          .adding("attr", attr.name)
+        }
+      }
       var (outputs, handles) = try inferTypes(def, node.attrs, node.inputs, types)
       if case .list(let stated)? = node.attrs["_output_shapes"] {
         guard stated.count == outputs.count else {

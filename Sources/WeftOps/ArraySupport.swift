@@ -31,7 +31,16 @@ extension InferContext {
       }
       return values
     }
-    return dims[0].size.map { Array(repeating: .unknown, count: $0) }
+    return try unknownShape(ofRank: dims[0], what).dims
+  }
+
+  /// A shape of unknown sizes, as many as `length` says, which is that of `what`.
+  func unknownShape(ofRank length: Dim, _ what: String) throws -> Shape {
+    guard let rank = length.size else { return .unknown }
+    guard rank <= Shape.rankLimit else {
+      throw error("\(what) has \(rank) entries, at most \(Shape.rankLimit) are possible")
+    }
+    return Shape(unknownOfRank: rank)
   }
 
   /// The known integers of a vector or scalar at input `index`, for value rules.

@@ -187,7 +187,7 @@ enum NormalizationRows {
       let (bias, alpha) = (try ctx.attrs.float("bias"), try ctx.attrs.float("alpha"))
       let beta = try ctx.attrs.float("beta")
       let unsupported = ctx.unsupported(dtype)
-      return Kernel("localResponse", flops: ctx.count(0) * (2 * radius + 20)) { call in
+      return Kernel("localResponse", flops: ctx.count(0) &* (2 &* radius &+ 20)) { call in
         guard
           BatchNormKernels.localResponse(
             dtype, rows: rows, channels: channels, radius: radius, bias: bias, alpha: alpha,
@@ -214,7 +214,7 @@ enum NormalizationRows {
       let (bias, alpha) = (try ctx.attrs.float("bias"), try ctx.attrs.float("alpha"))
       let beta = try ctx.attrs.float("beta")
       let unsupported = ctx.unsupported(dtype)
-      return Kernel("localResponseGrad", flops: ctx.count(0) * (4 * radius + 30)) { call in
+      return Kernel("localResponseGrad", flops: ctx.count(0) &* (4 &* radius &+ 30)) { call in
         guard
           BatchNormKernels.localResponseGradient(
             dtype, rows: rows, channels: channels, radius: radius, bias: bias, alpha: alpha,

@@ -57,7 +57,7 @@ enum ConcatRows {
       guard ctx.shape(i).rank == 1 else { return nil }
       if let part = ctx.value(i) {
         all += part
-      } else if let count = ctx.shape(i).count {
+      } else if let count = ctx.shape(i).count, count <= 1_000 {
         all += Array(repeating: .unknown, count: count)
       } else {
         return nil
@@ -162,7 +162,10 @@ enum ConcatRows {
       return Array(repeating: Shape(dims: [rank]), count: ctx.inputs.count - 1)
     },
     value: { ctx in
-      ctx.inputs.count > 1 ? ctx.shape(1).count.map { Array(repeating: .known(0), count: $0) } : nil
+      guard ctx.inputs.count > 1, let count = ctx.shape(1).count, count <= 1_000 else {
+        return nil
+      }
+      return Array(repeating: .known(0), count: count)
     },
     gradient: .zero,
     lowering: .kernel { ctx in

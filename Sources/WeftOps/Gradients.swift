@@ -225,6 +225,14 @@ private struct GradientWalk {
     let dtype =
       type.dtype == .resource
       ? graph.nodes[edge.node].handles.first.flatMap { $0?.dtype } ?? output.dtype : type.dtype
+    guard dtype != .invalid else {
+      let source = graph.nodes[edge.node]
+      let place = source.origin.description.map { "  \($0)" } ?? ""
+      throw WeftError(
+        .unimplemented,
+        "the gradient reaches '\(source.name)', whose op \(source.op) gives no known type"
+      ).adding("node", "\(source.name)  (\(source.op))\(place)")
+    }
     guard output.dtype == dtype else {
       throw WeftError(
         .internal,

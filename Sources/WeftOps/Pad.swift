@@ -12,7 +12,7 @@ enum PadRows {
       throw ctx.error("needs paddings of shape [n, 2], got \(ctx.shape(1))")
     }
     guard let dims = ctx.shape(0).dims else {
-      return table[0].size.map { Array(repeating: .unknown, count: $0) }
+      return try ctx.unknownShape(ofRank: table[0], "its paddings").dims
     }
     guard table[0].isCompatible(with: .known(dims.count)) else {
       throw ctx.error("needs paddings for \(dims.count) dimensions, got \(table[0])")

@@ -35,7 +35,7 @@ extension InferContext {
       throw error("got the negative size \(bad) in shape \(known)")
     }
     if let dims = value(index) { return Shape(dims: dims) }
-    return sizes[0].size.map { Shape(unknownOfRank: $0) } ?? .unknown
+    return try unknownShape(ofRank: sizes[0], "its shape")
   }
 }
 

@@ -122,6 +122,7 @@ private func cumulativeRow(
         flops: ctx.count(0)
       ) { call in
         let (x, out) = (call.rawInput(0), call.rawOutput(0))
+        guard step > 0 else { return }
         call.pool.split(outer, grain: elementwiseGrain / Swift.max(1, length * inner)) {
           for index in $0..<$1 { row(x + index * step, out + index * step, length, inner) }
         }

@@ -62,7 +62,7 @@ enum ReshapeRows {
     infer: { ctx in
       let length = try ctx.shape(1, rank: 1)[0]
       if let wanted = ctx.value(1) { return [try resolve(ctx, ctx.shape(0), wanted)] }
-      return [length.size.map { Shape(unknownOfRank: $0) } ?? .unknown]
+      return [try ctx.unknownShape(ofRank: length, "its shape")]
     },
     value: { ctx in
       guard let wanted = ctx.integers(1), wanted.count <= 1 else { return nil }

@@ -142,7 +142,7 @@ enum SequenceRows {
     infer: { ctx in
       let table = try ctx.shape(1, rank: 2)
       guard let dims = ctx.shape(0).dims else {
-        return [table[0].size.map { Shape(unknownOfRank: $0) } ?? .unknown]
+        return [try ctx.unknownShape(ofRank: table[0], "its paddings")]
       }
       guard table[0].isCompatible(with: .known(dims.count)), table[1].isCompatible(with: 2) else {
         throw ctx.error("needs paddings of shape [\(dims.count), 2], got \(ctx.shape(1))")

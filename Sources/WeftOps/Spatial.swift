@@ -55,7 +55,7 @@ struct SpatialAttrs: Sendable {
     var pairs: [(before: Int, after: Int)] = []
     if padding == "EXPLICIT" {
       let all = try attrs.ints("explicit_paddings")
-      guard all.count == 2 * (rank + 2), all.allSatisfy({ $0 >= 0 }),
+      guard all.count == 2 * (rank + 2), all.allSatisfy({ $0 >= 0 && $0 <= Shape.countLimit }),
         others.allSatisfy({ all[2 * $0] == 0 && all[2 * $0 + 1] == 0 })
       else {
         throw fail("attr explicit_paddings needs \(2 * (rank + 2)) sizes >= 0, got \(all)")
@@ -80,7 +80,9 @@ struct SpatialAttrs: Sendable {
   func axis(_ axis: Int, input: Int, kernel: Int) throws -> WindowAxis {
     let (stride, dilation) = (strides[axis], dilations[axis])
     let (span, overflow) = max(0, kernel - 1).multipliedReportingOverflow(by: dilation)
-    guard !overflow, span < Int.max / 4, stride < Int.max / 4, kernel >= 1 || input == 0 else {
+    guard !overflow, span < Int.max / 4, stride < Int.max / 4, kernel >= 1 || input == 0,
+      input <= Shape.countLimit
+    else {
       throw WeftError(
         .invalidArgument, "\(op) cannot use a window of \(kernel) with dilation \(dilation)")
     }
@@ -95,8 +97,7 @@ struct SpatialAttrs: Sendable {
       output = (input - effective + stride) / stride
     default:
       before = explicit[axis].before
-      let padded = input.addingReportingOverflow(before).partialValue
-        .addingReportingOverflow(explicit[axis].after).partialValue
+      let padded = input + before + explicit[axis].after
       output = (padded - effective + stride) / stride
     }
     guard output >= 0 else {

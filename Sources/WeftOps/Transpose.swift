@@ -21,7 +21,7 @@ enum TransposeRows {
     infer: { ctx in
       let length = try ctx.shape(1, rank: 1)[0]
       guard let dims = ctx.shape(0).dims else {
-        return [length.size.map { Shape(unknownOfRank: $0) } ?? .unknown]
+        return [try ctx.unknownShape(ofRank: length, "its permutation")]
       }
       guard length.isCompatible(with: .known(dims.count)) else {
         throw ctx.error("needs a permutation of \(dims.count) dimensions, got \(length) numbers")

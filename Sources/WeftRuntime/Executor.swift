@@ -38,7 +38,17 @@ final class Execution: RunObjects, @unchecked Sendable {
     self.plan = plan
     self.pool = pool
     self.store = store
-    arena = try Buffer(byteCount: plan.arenaBytes)
+    do throws(WeftError) {
+      guard plan.arenaBytes <= Machine.memory else {
+        throw WeftError(
+          .resourceExhausted,
+          "a run needs \(plan.arenaBytes) bytes at once, this machine has \(Machine.memory)",
+          category: .run)
+      }
+      arena = try Buffer(byteCount: plan.arenaBytes)
+    } catch {
+      throw plan.namingLargest(error)
+    }
     slots = Array(repeating: Slot(), count: plan.slotCount)
     addresses = .allocate(capacity: max(1, plan.arguments.count))
     super.init()
@@ -297,6 +307,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       if port < shapes.count { type.shape = shapes[port] }
       return type
     }
+    for output in outputs { try output.checkMemory(step.def.name) }
     let kernel: Kernel
     if let given = step.kernel {
       kernel = given

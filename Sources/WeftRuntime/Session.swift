@@ -152,14 +152,18 @@ public final class Session: @unchecked Sendable {
       throw WeftError(
         .invalidArgument,
         "'\(node.outputName(edge.port))' takes \(wanted.dtype.name), the value given is \(type.dtype.name)"
-      ).adding("node", "\(node.name)  (\(node.op))")
+      ).adding("node", place(node))
     }
     guard wanted.shape.isCompatible(with: type.shape) else {
       throw WeftError(
         .invalidArgument,
         "'\(node.outputName(edge.port))' takes shape \(wanted.shape), the value given has "
           + "\(type.shape)"
-      ).adding("node", "\(node.name)  (\(node.op))")
+      ).adding("node", place(node))
     }
+  }
+
+  private func place(_ node: Node) -> String {
+    "\(node.name)  (\(node.op))" + (node.origin.description.map { "  \($0)" } ?? "")
   }
 }

@@ -58,8 +58,17 @@ public struct Shape: Sendable, Hashable {
   public init(dims: [Dim]?) { self.dims = dims }
   /// A shape of known sizes; a negative one is unknown.
   public init(_ sizes: [Int]) { dims = sizes.map { Dim($0) } }
-  /// A shape of `rank` unknown dimensions.
-  public init(unknownOfRank rank: Int) { dims = Array(repeating: .unknown, count: rank) }
+  /// A shape of `rank` unknown dimensions; of unknown rank where no tensor has that many.
+  public init(unknownOfRank rank: Int) {
+    dims = (0...Shape.rankLimit).contains(rank) ? Array(repeating: .unknown, count: rank) : nil
+  }
+
+  /// No tensor has more dimensions, as in TensorFlow.
+  public static let rankLimit = 254
+  /// More elements are not counted: below it, sizes in bytes and sums of a few stay within Int.
+  public static let countLimit = 1 << 56
+  /// The same for the other sizes of a tensor without elements: loops over its empty rows end.
+  public static let emptyLimit = 1 << 30
 
   /// The shape of a scalar.
   public static let scalar = Shape(dims: [])
@@ -94,16 +103,23 @@ public struct Shape: Sendable, Hashable {
     return dims.indices.contains(index) ? dims[index] : .unknown
   }
 
-  /// The product of sizes, or nil when it overflows or a size is negative.
+  /// The product of sizes, or nil when it is beyond `countLimit` or a size is negative.
+  ///
+  /// Sizes beside a zero count too, so that the product of any part of the sizes fits.
   public static func checkedCount(_ sizes: [Int]) -> Int? {
     var product = 1
+    var isEmpty = false
     for n in sizes {
       guard n >= 0 else { return nil }
-      if n == 0 { return sizes.contains { $0 < 0 } ? nil : 0 }
+      if n == 0 {
+        isEmpty = true
+        continue
+      }
       let (next, overflow) = product.multipliedReportingOverflow(by: n)
-      if overflow { return nil }
+      guard !overflow, next <= countLimit else { return nil }
       product = next
     }
+    if isEmpty { return product <= emptyLimit ? 0 : nil }
     return product
   }
 
@@ -188,5 +204,34 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
   /// `float32 [2, 3]`.
   public var description: String {
     "\(dtype.name)\(isReference ? "&" : "") \(shape)"
+  }
+
+  /// Refuses, as output of `owner`, a shape that no tensor can have.
+  /// - Throws: InvalidArgument for too many dimensions, or known sizes that cannot be counted.
+  public func checkShape(_ owner: String) throws(WeftError) {
+    guard let dims = shape.dims else { return }
+    guard dims.count <= Shape.rankLimit else {
+      throw WeftError(
+        .invalidArgument,
+        "\(owner) output has \(dims.count) dimensions, at most \(Shape.rankLimit) are possible")
+    }
+    guard Shape.checkedCount(dims.compactMap(\.size)) != nil else {
+      throw WeftError(
+        .invalidArgument, "\(owner) output shape \(shape) overflows: it cannot be counted")
+    }
+  }
+
+  /// Refuses what this machine cannot hold, before kernels make tables of that size for it.
+  /// - Throws: what `checkShape` does; ResourceExhausted for a value beyond the memory.
+  public func checkMemory(_ owner: String) throws(WeftError) {
+    try checkShape(owner)
+    guard let sizes = shape.known, let count = Shape.checkedCount(sizes) else { return }
+    // Strings are objects: each costs far more than its bytes.
+    let limit = dtype == .string ? 1 << 24 : Machine.memory / max(1, dtype.byteSize)
+    guard count <= limit else {
+      throw WeftError(
+        .resourceExhausted, "\(owner) output \(self) is too large for this machine's memory",
+        category: .run)
+    }
   }
 }

@@ -114,10 +114,11 @@ extension IR {
     if !unknown.isEmpty {
       var ops: [(op: String, names: [String])] = []
       for node in unknown {
+        let name = node.name + (node.origin.description.map { " (\($0))" } ?? "")
         if let at = ops.firstIndex(where: { $0.op == node.op }) {
-          ops[at].names.append(node.name)
+          ops[at].names.append(name)
         } else {
-          ops.append((node.op, [node.name]))
+          ops.append((node.op, [name]))
         }
       }
       throw WeftError(
@@ -146,7 +147,11 @@ extension IR {
         "this run needs a value for "
           + missing.prefix(20).map { "'\($0.name)' (\($0.outputs.first?.description ?? ""))" }
           .joined(separator: ", "),
-        category: .usage, hint: "feed it, on the command line with --inputs NAME=VALUE")
+        category: .usage,
+        details: missing.prefix(20).map { node in
+          let place = node.origin.description.map { "  \($0)" } ?? ""
+          return WeftError.Detail("node", "\(node.name)  (\(node.op))\(place)")
+        }, hint: "feed it, on the command line with --inputs NAME=VALUE")
     }
     for node in graph.nodes where needed[node.id] {
       if case .refused(let hint)? = node.def?.lowering {

@@ -40,6 +40,7 @@ extension IR {
           }
           // What this run infers counts; what the file declared fills what it cannot know.
           nodes[id].outputs[port].shape = node.def.traits.contains(.dataDependent) ? shape : merged
+          try nodes[id].outputs[port].checkMemory(node.def.name)
         }
         if let handles = try node.def.handles?(context) { nodes[id].handles = handles }
         if let dims = node.def.value?(context) {
@@ -102,7 +103,7 @@ extension IR {
     var bytes = 0
     for output in node.outputs {
       guard output.dtype.isPlain, let shape = output.shape.known,
-        let size = try? Tensor.byteCount(dtype: output.dtype, shape: shape)
+        let size = try? Tensor.byteCount(dtype: output.dtype, shape: shape), size <= IR.largestKnown
       else { return }
       bytes += size
     }
