@@ -8,7 +8,7 @@ struct BenchCommand: ParsableCommand {
     commandName: "bench", abstract: "Time the steps of a run.",
     discussion: "Prints median, p95 and least time of a step, FLOP/s and peak memory.")
 
-  @Argument(help: "The graph file or run directory.")
+  @Argument(help: "The graph file, run directory or SavedModel.")
   var model: String
 
   @OptionGroup var request: RequestArguments

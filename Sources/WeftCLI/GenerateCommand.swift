@@ -8,7 +8,7 @@ struct GenerateCommand: ParsableCommand {
     commandName: "generate", abstract: "Write texts with a trained model.",
     discussion: "One text a line. --temperature 0 or --argmax takes the best character each time.")
 
-  @Argument(help: "A run directory, or a graph file with --restore.")
+  @Argument(help: "A run directory, a SavedModel, or a graph file with --restore.")
   var model: String
 
   @Option(help: "The first characters.")

@@ -8,7 +8,7 @@ struct GradientsCommand: ParsableCommand {
     commandName: "gradients", abstract: "Add the gradients of some tensors to a graph.",
     discussion: "Each gradient becomes an Identity node with the given name.")
 
-  @Argument(help: "The graph file or run directory.")
+  @Argument(help: "The graph file, run directory or SavedModel.")
   var model: String
 
   @Option(help: ArgumentHelp("The tensors to differentiate.", valueName: "T,..."))

@@ -13,8 +13,8 @@ struct WeftCommand: ParsableCommand {
     commandName: "weft",
     abstract: "Run, train and inspect TensorFlow 1.x graphs.",
     discussion: """
-      MODEL is a .json, .pb, .pbtxt or .meta file holding a MetaGraphDef or GraphDef, or a run \
-      directory made by `weft train`.
+      MODEL is a .json, .pb, .pbtxt or .meta file holding a MetaGraphDef or GraphDef, a run \
+      directory made by `weft train`, or a SavedModel.
       Exit codes: 0 ok; 1 a run failed; 64 usage; 65 wrong content; 66 missing input; \
       73 cannot create; 74 cannot write; 130, 143 on signals.
       """,

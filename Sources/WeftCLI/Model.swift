@@ -1,4 +1,4 @@
-// MODEL: a graph file or a run directory, and the session that runs it.
+// MODEL: a graph file, a run directory or a SavedModel, and the session that runs it.
 
 import ArgumentParser
 import Weft
@@ -9,16 +9,24 @@ struct Model {
   var graph: Graph
   /// The run directory, when MODEL is one.
   var run: RunDirectory?
+  /// The prefix of a SavedModel's variables, when MODEL is one and has any.
+  var variablesPrefix: String?
 
   /// Reads MODEL.
   init(_ path: String) throws {
     self.path = path
     if Platform.isFolder(path) {
       let directory = RunDirectory(path)
+      if !Platform.exists(directory.graphPath), let model = SavedModelFolder(path) {
+        variablesPrefix = model.variablesPrefix
+        graph = try GraphFile.read(model.graphPath, registry: .standard)
+        return
+      }
       guard Platform.exists(directory.graphPath) else {
         throw WeftError(
-          .notFound, "'\(path)' is a folder without \(RunDirectory.graphName)", category: .noInput,
-          hint: "name a graph file, or a run directory made by `weft train`")
+          .notFound, "'\(path)' is a folder without \(RunDirectory.graphName) or saved_model.pb",
+          category: .noInput,
+          hint: "name a graph file, a run directory made by `weft train`, or a SavedModel")
       }
       run = directory
       graph = try GraphFile.read(directory.graphPath, registry: .standard)
@@ -27,16 +35,21 @@ struct Model {
     }
   }
 
-  /// The checkpoint to start from: the one asked for, else the newest of the run directory.
+  /// The checkpoint to start from: the one asked for, else the newest of the run directory, else
+  /// the SavedModel's variables.
   func checkpoint(_ asked: String?) throws -> Checkpoint? {
-    if let asked { return try Checkpoint(reading: asked) }
+    if let asked = asked ?? variablesPrefix { return try Checkpoint(reading: asked) }
     return try run?.newestCheckpoint()?.checkpoint
   }
 }
 
 /// Options of every verb that runs a session.
 struct SessionArguments: ParsableArguments {
-  @Option(help: "Restore variables from a .safetensors or .npz file.")
+  @Option(
+    help: """
+      Restore variables from a .safetensors or .npz file, the prefix of a TensorFlow checkpoint, \
+      or a folder that holds checkpoints.
+      """)
   var restore: String?
 
   @Option(help: "Seed of random ops that have none of their own.")
@@ -53,7 +66,6 @@ struct SessionArguments: ParsableArguments {
 
   /// A session over the model with the variables restored.
   func session(_ model: Model) throws -> Session {
-    if let restore { try Checkpoint.checkSuffix(restore) }
     let session = Session(model.graph, options: SessionOptions(threads: threads, seed: seed))
     if let checkpoint = try model.checkpoint(restore) {
       let unused = try checkpoint.restore(into: session)

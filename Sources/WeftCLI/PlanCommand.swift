@@ -11,7 +11,7 @@ struct PlanCommand: ParsableCommand {
       input's same axis where one is given, else 1.
       """)
 
-  @Argument(help: "The graph file or run directory.")
+  @Argument(help: "The graph file, run directory or SavedModel.")
   var model: String
 
   @Option(help: "The signature to plan.")

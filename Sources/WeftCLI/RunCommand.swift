@@ -11,7 +11,7 @@ struct RunCommand: ParsableCommand {
       file.npz[key], file.npz, or a literal: 3.5, [[1,2],[3,4]], zeros(2,3), range(6).
       """)
 
-  @Argument(help: "The graph file or run directory.")
+  @Argument(help: "The graph file, run directory or SavedModel.")
   var model: String
 
   @OptionGroup var request: RequestArguments

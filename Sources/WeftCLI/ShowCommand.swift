@@ -8,7 +8,7 @@ struct ShowCommand: ParsableCommand {
     commandName: "show", abstract: "Show what a graph holds.",
     discussion: "Without options: a summary. --nodes, --scope or --signature print nodes too.")
 
-  @Argument(help: "The graph file or run directory.")
+  @Argument(help: "The graph file, run directory or SavedModel.")
   var model: String
 
   @Option(help: "Only what this signature needs.")

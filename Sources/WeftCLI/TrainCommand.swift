@@ -105,7 +105,7 @@ struct TrainCommand: ParsableCommand {
     let loop = try TrainLoop(
       graph, source: data.source, validation: data.validation, options: options,
       directory: directory, resuming: checkpoint,
-      startingFrom: try restore.map { try Checkpoint(reading: $0) })
+      startingFrom: try (restore ?? model.variablesPrefix).map { try Checkpoint(reading: $0) })
     let display = TrainDisplay(unit: data.source.unitName, info: data.info)
     let end = try Signals.handledGracefully {
       try loop.run(isStopping: { Signals.isStopping }, report: display.show)

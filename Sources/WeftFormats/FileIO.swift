@@ -39,6 +39,62 @@ enum FileIO {
     }
   }
 
+  /// A file of which parts are read, so that they go straight to where they are needed.
+  final class Source {
+    /// The file's path.
+    let path: String
+    /// The size of the file when it was opened.
+    let size: Int
+    private let descriptor: Int32
+
+    /// Opens a regular file.
+    init(_ path: String) throws(FormatError) {
+      let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { throw failure(.unreadable, "cannot open the file", path) }
+      var status = stat()
+      guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+        close(descriptor)
+        throw FormatError(.unreadable, "this is no regular file", file: path)
+      }
+      self.path = path
+      size = Int(status.st_size)
+      self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+
+    /// Fills `memory` with the bytes from `offset` on.
+    func read(into memory: UnsafeMutableRawBufferPointer, at offset: Int) throws(FormatError) {
+      var rest = memory
+      while let base = rest.baseAddress, !rest.isEmpty {
+        let count = pread(
+          descriptor, base, min(rest.count, 1 << 30), off_t(offset + memory.count - rest.count))
+        guard count != 0 else {
+          throw FormatError(.malformed, "the file has become shorter while it was read", file: path)
+        }
+        if count > 0 {
+          rest = UnsafeMutableRawBufferPointer(rebasing: rest[count...])
+        } else if errno != EINTR {
+          throw failure(.unreadable, "cannot read the file", path)
+        }
+      }
+    }
+  }
+
+  /// What a path names.
+  enum PathKind { case missing, file, folder, other }
+
+  /// What is at `path`, links followed.
+  static func kind(of path: String) -> PathKind {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return .missing }
+    return switch status.st_mode & S_IFMT {
+    case S_IFREG: .file
+    case S_IFDIR: .folder
+    default: .other
+    }
+  }
+
   /// Where the bytes of a file under way go.
   struct Sink {
     fileprivate let descriptor: Int32

@@ -13,6 +13,9 @@ enum NumPyArray {
     (.int64, "i8"), (.uint64, "u8"), (.complex64, "c8"), (.complex128, "c16"),
   ]
 
+  /// Whether NumPy has this element type.
+  static func holds(_ dtype: DType) -> Bool { descriptions.contains { $0.0 == dtype } }
+
   // MARK: - Writing
 
   /// The header of a tensor, padded so that the data starts at a multiple of 64 bytes.

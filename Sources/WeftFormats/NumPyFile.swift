@@ -8,6 +8,9 @@ public import WeftTensors
 /// float16, float32, float64, the integers, bool and the complex types pass; bfloat16 and strings
 /// have no NumPy type.
 public enum NumPyFile {
+  /// Whether the format has this element type.
+  public static func holds(_ dtype: DType) -> Bool { NumPyArray.holds(dtype) }
+
   /// The array in an `.npy` file.
   public static func read(_ path: String) throws(WeftError) -> Tensor {
     try publicErrors(file: path) { () throws(FormatError) in

@@ -22,6 +22,9 @@ public struct SafetensorsFile: Sendable {
     (.uint16, "U16"), (.int8, "I8"), (.uint8, "U8"), (.bool, "BOOL"),
   ]
 
+  /// Whether the format has this element type.
+  public static func holds(_ dtype: DType) -> Bool { names.contains { $0.0 == dtype } }
+
   /// Tensors to be written.
   public init(
     tensors: OrderedDictionary<String, Tensor>, metadata: OrderedDictionary<String, String> = [:]

@@ -39,7 +39,8 @@ extension GraphSnapshot {
   }
 }
 
-/// The values of variables by name, with text metadata: a `.safetensors` or `.npz` file.
+/// The values of variables by name, with text metadata: a `.safetensors` or `.npz` file, or what
+/// TensorFlow wrote.
 public struct Checkpoint: Sendable {
   /// How strictly a checkpoint has to fit a graph.
   public enum Fit: Sendable {
@@ -54,8 +55,10 @@ public struct Checkpoint: Sendable {
 
   /// Values by the session's variable names.
   public var tensors: OrderedDictionary<String, Tensor>
-  /// Text beside them; `.npz` files have none.
+  /// Text beside them; only `.safetensors` files have any.
   public var metadata: OrderedDictionary<String, String>
+  /// Names of tensors that the file has and no `Tensor` can hold, with their types.
+  public var omitted: OrderedDictionary<String, String> = [:]
 
   /// A checkpoint of given values.
   public init(
@@ -88,13 +91,23 @@ public struct Checkpoint: Sendable {
     }
   }
 
-  /// Reads a `.safetensors` or `.npz` file.
+  /// Reads a `.safetensors` or `.npz` file; a TensorFlow checkpoint by its prefix, by its `.index`,
+  /// or by a folder with TensorFlow's file `checkpoint`; the variables of a SavedModel; or the
+  /// newest checkpoint of a run directory. Which it is, is told by what is there.
   public init(reading path: String) throws(WeftError) {
-    try Checkpoint.checkSuffix(path)
-    if path.hasSuffix(".npz") {
+    if let newest = try RunDirectory(path).newestCheckpoint() {
+      self = newest.checkpoint
+      return
+    }
+    metadata = [:]
+    switch try CheckpointLocation(path) {
+    case .tensorBundle(let prefix):
+      let bundle = try TensorBundle(reading: prefix)
+      tensors = bundle.tensors
+      omitted = bundle.omitted
+    case .archive(let path):
       tensors = try NumPyFile.readArchive(path)
-      metadata = [:]
-    } else {
+    case .safetensors(let path):
       let file = try SafetensorsFile(reading: path)
       tensors = file.tensors
       metadata = file.metadata
@@ -111,7 +124,51 @@ public struct Checkpoint: Sendable {
     }
   }
 
+  /// Takes out the tensors that the format of `path` has no type for.
+  /// - Returns: their names and types, and those of `omitted`.
+  public mutating func removeTensors(
+    notHeldBy path: String
+  ) -> OrderedDictionary<String, String> {
+    let isArchive = path.hasSuffix(".npz")
+    for (name, tensor) in tensors
+    where !(isArchive ? NumPyFile.holds(tensor.dtype) : SafetensorsFile.holds(tensor.dtype)) {
+      omitted[name] = tensor.dtype.name
+      tensors[name] = nil
+    }
+    defer { omitted = [:] }
+    return omitted
+  }
+
   // MARK: - Restoring
+
+  /// The same values under the names that the graph's session uses.
+  ///
+  /// TensorFlow saves variables by the names of their nodes, which imports may have changed while
+  /// `shared_name` stayed, and partitioned variables in one piece.
+  public func named(for graph: GraphSnapshot) throws(WeftError) -> Checkpoint {
+    let missing = graph.modelVariables.filter { tensors[$0.name] == nil }
+    guard !missing.isEmpty else { return self }
+    let names = Set(missing.map(\.name))
+    let known = Set(graph.modelVariables.map(\.name))
+    var copy = self
+    var whole: Set<String> = []
+    let partitions = VariablePartition.all(of: graph)
+    let byHandle = Dictionary(partitions.map { ($0.handle, $0) }) { first, _ in first }
+    for node in graph.nodes {
+      guard case .variable? = node.def?.lowering else { continue }
+      let name = graph.variableName(of: node)
+      guard names.contains(name), copy.tensors[name] == nil else { continue }
+      if let value = tensors[node.name], !known.contains(node.name) {
+        copy.tensors[name] = value
+        copy.tensors[node.name] = nil
+      } else if let partition = byHandle[node.name], let value = tensors[partition.fullName] {
+        copy.tensors[name] = try partition.part(of: value)
+        whole.insert(partition.fullName)
+      }
+    }
+    for name in whole.subtracting(known) { copy.tensors[name] = nil }
+    return copy
+  }
 
   /// Everything in which the checkpoint and the graph do not fit, one line each.
   public func mismatches(with graph: GraphSnapshot, fit: Fit) -> [WeftError.Detail] {
@@ -153,6 +210,10 @@ public struct Checkpoint: Sendable {
   /// - Throws: InvalidArgument that lists every variable that does not fit.
   @discardableResult
   public func restore(into session: Session, fit: Fit = .common) throws(WeftError) -> [String] {
+    try named(for: session.graph).assign(to: session, fit)
+  }
+
+  private func assign(to session: Session, _ fit: Fit) throws(WeftError) -> [String] {
     let problems = mismatches(with: session.graph, fit: fit)
     guard problems.isEmpty else {
       throw WeftError(
