@@ -8,11 +8,10 @@ enum Console {
   private nonisolated(unsafe) static var hasProgress = false
 
   /// Whether progress may redraw its line.
-  static let isInteractive = Platform.isTerminal(2)
+  static let isInteractive = Platform.isTerminal(2) && Platform.environment("TERM") != "dumb"
   /// Whether stderr takes colours.
   static let hasColor =
     isInteractive && (Platform.environment("NO_COLOR") ?? "").isEmpty
-    && Platform.environment("TERM") != "dumb"
 
   /// A line of data.
   static func print(_ line: String) { write(line + "\n") }

@@ -279,16 +279,16 @@ final class TrainDisplay {
     switch event {
     case .step(let progress, let outputs, let batch):
       let now = Platform.seconds
-      if Console.isInteractive {
-        if now - lastDraw < 0.1 { return }
-        lastDraw = now
-        Console.progress(line(progress))
-      } else if lineCount == 0 || now - lastLine > min(30, 5 * Double(lineCount)) {
-        // Soon at first, then more seldom.
+      // Soon at first, then more seldom.
+      if lineCount == 0 || now - lastLine > min(30, 5 * Double(lineCount)) {
         lastLine = now
         lineCount += 1
-        Console.log(line(progress))
+        if !Console.isInteractive { Console.log(line(progress)) }
         showPrediction(outputs, batch)
+      }
+      if Console.isInteractive, now - lastDraw >= 0.1 {
+        lastDraw = now
+        Console.progress(line(progress))
       }
     case .epoch(let progress, let evaluation):
       var text =
@@ -307,9 +307,12 @@ final class TrainDisplay {
   }
 
   private func line(_ progress: TrainingProgress) -> String {
+    // Rounded up by comparing: the largest numbers of steps leave no room for an addition.
+    let (whole, rest) = progress.totalSteps.quotientAndRemainder(
+      dividingBy: max(1, progress.stepsPerEpoch))
     let epochs =
       progress.totalSteps < Int.max && progress.stepsPerEpoch > 0
-      ? "/\((progress.totalSteps + progress.stepsPerEpoch - 1) / progress.stepsPerEpoch)" : ""
+      ? "/\(rest == 0 ? whole : whole + 1)" : ""
     let steps = progress.totalSteps < Int.max ? "/\(progress.totalSteps)" : ""
     return "epoch \(progress.epoch + 1)\(epochs)  step \(progress.step)\(steps)  loss "
       + "\(Format.fixed(progress.loss, 4))  \(Format.grouped(Int(progress.rate))) \(unit)/s  left "

@@ -100,12 +100,15 @@ import Testing
     #expect(!folder.files.contains { $0.hasPrefix("runs") })
   }
 
-  @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)])
-  func savesAndStopsOnASignal(signal: Int32, code: Int) throws {
+  // Also with more steps than can be counted on from.
+  @Test(arguments: [
+    (SIGINT, 130, ["--epochs", "100000000"]), (SIGTERM, 143, ["--steps", "\(Int.max - 1)"]),
+  ])
+  func savesAndStopsOnASignal(signal: Int32, code: Int, length: [String]) throws {
     let folder = try folder()
     let process = try Command.process(
       [
-        "train", "m.json", "--data", "d.npz", "--epochs", "100000000", "--run-dir", "r",
+        "train", "m.json", "--data", "d.npz", "--run-dir", "r",
         "--checkpoint-every", "1000000000",
       ], in: folder)
     let log = folder.url.appendingPathComponent("log")
