@@ -41,6 +41,18 @@ enum Console {
     log(hasColor ? "\u{1B}[33mwarning:\u{1B}[0m \(line)" : "warning: \(line)")
   }
 
+  /// Warns of trained variables that a checkpoint leaves to their initializers.
+  static func reportUntouched(by checkpoint: Checkpoint, _ graph: GraphSnapshot) throws {
+    let given = try checkpoint.named(for: graph).tensors
+    let missing = graph.modelVariables.filter { $0.isTrainable && given[$0.name] == nil }
+    if missing.isEmpty { return }
+    warn(
+      "the checkpoint has no value for \(missing.count) trained "
+        + (missing.count == 1 ? "variable: " : "variables: ")
+        + missing.prefix(5).map(\.name).joined(separator: ", ")
+        + (missing.count > 5 ? ", ..." : ""))
+  }
+
   /// Redraws the progress line; only on a terminal.
   static func progress(_ line: String) {
     guard isInteractive else { return }

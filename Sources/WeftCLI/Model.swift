@@ -58,7 +58,10 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Threads to run on; all cores if not given.")
   var threads: Int?
 
-  func validate() throws {
+  func validate() throws { try SessionArguments.check(threads) }
+
+  /// Throws (usage) for a number of threads that no machine has.
+  static func check(_ threads: Int?) throws {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads takes a number from 1 to 1024")
     }
@@ -73,6 +76,9 @@ struct SessionArguments: ParsableArguments {
         Console.log(
           "\(unused.count) tensors of the checkpoint are not variables of this graph: "
             + unused.prefix(5).joined(separator: ", ") + (unused.count > 5 ? ", ..." : ""))
+      }
+      if restore != nil {
+        try Console.reportUntouched(by: checkpoint, session.graph)
       }
     }
     return session

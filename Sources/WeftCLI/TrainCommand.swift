@@ -68,11 +68,12 @@ struct TrainCommand: ParsableCommand {
   func validate() throws {
     let counts: [(String, Int?)] = [
       ("epochs", epochs), ("steps", steps), ("batch", batch), ("checkpoint-every", checkpointEvery),
-      ("keep", keep), ("threads", threads),
+      ("keep", keep),
     ]
     for (name, value) in counts {
       if let value, value < 1 { throw ValidationError("--\(name) takes a number from 1") }
     }
+    try SessionArguments.check(threads)
     if validation != nil, validationSplit != nil {
       throw ValidationError("--validation and --validation-split do not go together")
     }
@@ -93,8 +94,9 @@ struct TrainCommand: ParsableCommand {
     _ = try SignatureCall("train", of: graph)
     let directory = model.run.flatMap { runDir == nil ? $0 : nil } ?? RunDirectory(runPath)
     let checkpoint = try startingPoint(directory)
+    let start = try (restore ?? model.variablesPrefix).map { try Checkpoint(reading: $0) }
+    if let start { try Console.reportUntouched(by: start, graph) }
     let data = try TrainingData(self, model)
-    try prepare(directory, model)
     var options = TrainingOptions()
     options.epochs = epochs ?? (steps == nil ? 10 : nil)
     options.steps = steps
@@ -104,8 +106,9 @@ struct TrainCommand: ParsableCommand {
     options.checkpointsKept = keep
     let loop = try TrainLoop(
       graph, source: data.source, validation: data.validation, options: options,
-      directory: directory, resuming: checkpoint,
-      startingFrom: try (restore ?? model.variablesPrefix).map { try Checkpoint(reading: $0) })
+      directory: directory, resuming: checkpoint, startingFrom: start)
+    // Only now: a checkpoint that does not fit leaves no folder behind.
+    try prepare(directory, model)
     let display = TrainDisplay(unit: data.source.unitName, info: data.info)
     let end = try Signals.handledGracefully {
       try loop.run(isStopping: { Signals.isStopping }, report: display.show)

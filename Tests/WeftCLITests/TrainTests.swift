@@ -97,6 +97,10 @@ import Testing
     let none = try Command.run("train", "counter.json", "--data", "d.npz", in: folder)
     #expect(none.code == 64 && none.err.contains("'train'"))
     #expect(try Command.run("train", "m.json", "--data", "no.npz", in: folder).code == 66)
+    #expect(try train(folder, "--restore", "no.npz").code == 66)
+    // Arrays of other names are no checkpoint of this graph.
+    #expect(try train(folder, "--restore", "d.npz").code == 65)
+    #expect(try train(folder, "--threads", "2000").code == 64)
     #expect(!folder.files.contains { $0.hasPrefix("runs") })
   }
 
@@ -110,7 +114,7 @@ import Testing
       [
         "train", "m.json", "--data", "d.npz", "--run-dir", "r",
         "--checkpoint-every", "1000000000",
-      ], in: folder)
+      ] + length, in: folder)
     let log = folder.url.appendingPathComponent("log")
     try Data().write(to: log)
     process.standardError = try FileHandle(forWritingTo: log)
