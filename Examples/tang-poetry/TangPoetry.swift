@@ -86,6 +86,9 @@ struct TangPoetry: ParsableCommand {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads takes a number from 1 to 1024")
     }
+    if !(temperature >= 0 && temperature.isFinite) {
+      throw ValidationError("--temperature takes a number from 0")
+    }
     if let small, small < 4 { throw ValidationError("--small takes a number from 4") }
     if optimizer == .adam, preset != .reportPytorch {
       throw ValidationError("--optimizer goes with --preset report-pytorch; others train by Adam")
@@ -107,13 +110,15 @@ struct TangPoetry: ParsableCommand {
     log(
       "corpus    \(corpus.files.map(\.path).joined(separator: ", ")): \(texts.texts.count) texts, "
         + "\(texts.characterCount) characters, vocabulary \(texts.vocabulary.rowCount)")
+    // Told now, not after the training.
+    if let start { _ = try texts.vocabulary.encodeStart(start) }
     let model = try buildModel(texts)
     let graph = model.graph.snapshot
     let directory = RunDirectory(runDir)
     guard directory.checkpointSteps.isEmpty else {
       throw WeftError(
         .alreadyExists, "'\(runDir)' holds the checkpoints of a run", category: .cannotCreate,
-        hint: "--run-dir names another folder; `weft train \(runDir) --resume` goes on")
+        hint: "--run-dir names another folder; `\(resumption)` goes on")
     }
     // Before the folder: texts that make no batch leave none behind.
     let source =
@@ -184,6 +189,12 @@ struct TangPoetry: ParsableCommand {
       configuration, vocabulary: texts.info.vocabularyEntries, text: try texts.info.textEntry())
   }
 
+  // A run goes on with the texts and batches it began with only.
+  private var resumption: String {
+    "weft train \(runDir) --resume" + (data.map { " --data \($0)" } ?? "")
+      + (preset == .poems ? " --batch 32" : "")
+  }
+
   private var defaultEpochs: Int {
     switch preset {
     case .poems: 40
@@ -207,19 +218,35 @@ struct TangPoetry: ParsableCommand {
     // The empty start is the start marker alone, from which the TensorFlow program writes.
     if preset == .reportTensorflow, start == nil { starts.insert("", at: 0) }
     for (index, first) in starts.enumerated() {
+      let poem: String
       do {
-        let poem = try generator.write(start: first, options: options, stream: index)
-        print("")
-        for sentence in TextDisplay.sentences(of: poem) { print(sentence) }
+        poem = try generator.write(start: first, options: options, stream: index)
       } catch let error as WeftError where error.category != .run {
         log(error.description)
+        continue
+      }
+      for line in [""] + TextDisplay.sentences(of: poem) {
+        // Poems that a full disk swallows are no success.
+        guard put(line, to: 1) else {
+          throw WeftError(.dataLoss, "cannot write the poems", category: .cannotWrite)
+        }
       }
     }
   }
 
-  private func log(_ line: String) {
-    // One write, so that lines stay whole.
-    let bytes = Array((line + "\n").utf8)
-    _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+  private func log(_ line: String) { _ = put(line, to: 2) }
+
+  // In one write where the system allows it, so that lines stay whole.
+  private func put(_ line: String, to descriptor: CInt) -> Bool {
+    var rest = Array((line + "\n").utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      if count > 0 {
+        rest.removeFirst(count)
+      } else if errno != EINTR {
+        return false
+      }
+    }
+    return true
   }
 }

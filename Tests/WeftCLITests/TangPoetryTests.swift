@@ -95,6 +95,10 @@ import Testing
     #expect(folder.files == ["poems.txt"])
     #expect(try run(folder, "--preset", "nobody").code == 64)
     #expect(try run(folder, "--epochs", "0").code == 64)
+    #expect(try run(folder, "--temperature=-1").code == 64)
+    let unknown = try run(folder, "--start", "春鬱")
+    #expect(unknown.code == 65 && unknown.err.contains("鬱"))
+    #expect(folder.files == ["poems.txt"])
     #expect(
       try Command.run(["--data", "none.txt"], in: folder, program: TangPoetryTests.program).code
         == 66)
