@@ -39,7 +39,10 @@ struct Model {
   /// the SavedModel's variables.
   func checkpoint(_ asked: String?) throws -> Checkpoint? {
     if let asked = asked ?? variablesPrefix { return try Checkpoint(reading: asked) }
-    return try run?.newestCheckpoint()?.checkpoint
+    guard let newest = try run?.newestCheckpoint() else { return nil }
+    for error in newest.damaged { Console.warn("passed over: \(error.message)") }
+    if !newest.damaged.isEmpty { Console.warn("\(newest.path) is used in its place") }
+    return newest.checkpoint
   }
 }
 

@@ -113,7 +113,7 @@ struct TrainCommand: ParsableCommand {
     let end = try Signals.handledGracefully {
       try loop.run(isStopping: { Signals.isStopping }, report: display.show)
     }
-    display.finish(loop, end, directory)
+    display.finish(loop, end, resumption(directory))
     if json { Console.print(summary(loop, directory).text) }
     if end == .stopped { throw EarlyExit(code: Signals.exitCode ?? 130) }
   }
@@ -147,6 +147,24 @@ struct TrainCommand: ParsableCommand {
         category: .cannotCreate, hint: "--resume goes on; --run-dir names another folder")
     }
     return nil
+  }
+
+  // The command that goes on: with other data, batches or lengths it would be another run.
+  private func resumption(_ directory: RunDirectory) -> String {
+    var words = ["weft", "train", directory.path, "--resume"]
+    func add(_ option: String, _ value: (some CustomStringConvertible)?) {
+      if let value { words += ["--" + option, value.description] }
+    }
+    add("data", data)
+    for input in inputs { add("inputs", input) }
+    add("epochs", epochs)
+    add("steps", steps)
+    add("batch", batch)
+    if shuffle { words.append("--shuffle") }
+    add("validation", validation)
+    add("validation-split", validationSplit)
+    add("unknown-limit", unknownLimit)
+    return words.map(Format.shellWord).joined(separator: " ")
   }
 
   private func prepare(_ directory: RunDirectory, _ model: Model) throws {
@@ -335,11 +353,10 @@ final class TrainDisplay {
     Console.log("  target    \(text(tokens.targets.prefix(Int(length)).map { Int($0) }))")
   }
 
-  func finish(_ loop: TrainLoop, _ end: TrainingEnd, _ directory: RunDirectory) {
+  func finish(_ loop: TrainLoop, _ end: TrainingEnd, _ resumption: String) {
     let progress = loop.progress
     if end == .stopped {
-      Console.log(
-        "stopped at step \(progress.step); `weft train \(directory.path) --resume` goes on")
+      Console.log("stopped at step \(progress.step); `\(resumption)` goes on")
       return
     }
     var text = "done      step \(progress.step)"

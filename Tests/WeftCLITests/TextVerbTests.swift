@@ -132,6 +132,16 @@ import Weft
     }
   }
 
+  @Test func saysWhichCheckpointIsUsedForADamagedOne() throws {
+    let folder = try folder()
+    #expect(try train(folder, "--epochs", "2").code == 0)
+    let newest = try #require(folder.files.filter { $0.hasPrefix("r/checkpoint-") }.max())
+    try folder.write("damaged", to: newest)
+    let run = try Command.run("generate", "r", "--seed", "1", "--max-tokens", "3", in: folder)
+    #expect(run.code == 0 && run.out.hasSuffix("\n"))
+    #expect(run.err.contains("passed over") && run.err.contains("in its place"), "\(run.err)")
+  }
+
   @Test func warnsOfWhatACheckpointLacks() throws {
     let folder = try folder()
     #expect(try train(folder, "--steps", "1").code == 0)

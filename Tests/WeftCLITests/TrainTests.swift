@@ -130,6 +130,9 @@ import Testing
     #expect(process.terminationStatus == Int32(code))
     let text = try folder.text("log")
     #expect(text.contains("stopped at step"), "\(text)")
+    // What goes on is the same run, of the same data and length.
+    let again = ["weft", "train", "r", "--resume", "--data", "d.npz"] + length
+    #expect(text.contains("`" + again.joined(separator: " ") + "` goes on"), "\(text)")
     #expect(folder.files.count { $0.hasPrefix("r/checkpoint-") } == 1)
     #expect(!folder.files.contains { $0.hasSuffix(".tmp") })
   }
