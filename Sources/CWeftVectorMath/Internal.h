@@ -29,7 +29,7 @@
 
 enum { WEFT_WIDTH = 16 };
 
-// Sums go in blocks of this length and pairwise beyond: where to cut n > WEFT_SUM_BLOCK elements.
+// Rows go in blocks of this length, and sums pairwise beyond: where to cut n > WEFT_SUM_BLOCK elements.
 enum { WEFT_SUM_BLOCK = 4096 };
 
 WEFT_INLINE ptrdiff_t weft_sum_half(ptrdiff_t n) {

@@ -7,44 +7,59 @@ typedef double v16d __attribute__((vector_size(128), aligned(8)));
 typedef int32_t v16i __attribute__((vector_size(64)));
 typedef int64_t v16l __attribute__((vector_size(128)));
 
-// Adds the lanes as a fixed tree: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
-#define FOLD(ACC, LANES) \
-  for (int width = 8; width > 0; width /= 2) { \
-    for (int j = 0; j < width; j++) LANES[j] += LANES[j + width]; \
-  }
+// Sums go in the order of Eigen's vectorized reduction with registers of eight, so that a float32
+// loss has TensorFlow's rounding: four registers side by side, added up in pairs; what is left of
+// whole registers into the first; the lanes as a tree; the tail by itself. Beyond a block, halves.
+enum { SUM_LANES = 8, SUM_BLOCK = 1024 * SUM_LANES };
+typedef float v32f __attribute__((vector_size(128), aligned(4)));
+typedef double v32d __attribute__((vector_size(256), aligned(8)));
 
-// A block of at most WEFT_SUM_BLOCK elements; TERM is lane-wise in a (and b), the tail goes to lanes 0...
-#define SUM_BLOCK(NAME, T, V, WT, WV, TERM) \
+// A block of at most SUM_BLOCK elements; TERM is lane-wise in a (and b).
+#define SUM_OF_BLOCK(NAME, T, V, WT, WV, TERM) \
   static WEFT_CLONES WT NAME##_block(const T *x, const T *y, ptrdiff_t n) { \
     WV acc = {0}; \
     ptrdiff_t i = 0; \
-    for (; i + WEFT_WIDTH <= n; i += WEFT_WIDTH) { \
+    for (; i + 4 * SUM_LANES <= n; i += 4 * SUM_LANES) { \
       const WV a = __builtin_convertvector(*(const V *)(x + i), WV); \
       const WV b = __builtin_convertvector(*(const V *)(y + i), WV); \
       (void)b; \
       acc += (TERM); \
     } \
-    WT lanes[WEFT_WIDTH]; \
+    WT lanes[4 * SUM_LANES]; \
     memcpy(lanes, &acc, sizeof lanes); \
-    for (int j = 0; i < n; i++, j++) { \
+    for (int j = 0; j < SUM_LANES; j++) { \
+      lanes[j] = (lanes[j] + lanes[j + SUM_LANES]) \
+          + (lanes[j + 2 * SUM_LANES] + lanes[j + 3 * SUM_LANES]); \
+    } \
+    for (; i + SUM_LANES <= n; i += SUM_LANES) { \
+      for (int j = 0; j < SUM_LANES; j++) { \
+        const WT a = (WT)x[i + j], b = (WT)y[i + j]; \
+        (void)b; \
+        lanes[j] += (TERM); \
+      } \
+    } \
+    WT tail = 0; \
+    for (; i < n; i++) { \
       const WT a = (WT)x[i], b = (WT)y[i]; \
       (void)b; \
-      lanes[j] += (TERM); \
+      tail += (TERM); \
     } \
-    FOLD(acc, lanes) \
-    return lanes[0]; \
+    for (int width = SUM_LANES / 2; width > 0; width /= 2) { \
+      for (int j = 0; j < width; j++) lanes[j] += lanes[j + width]; \
+    } \
+    return tail + lanes[0]; \
   } \
   static WT NAME##_tree(const T *x, const T *y, ptrdiff_t n) { \
-    if (n <= WEFT_SUM_BLOCK) return NAME##_block(x, y, n); \
-    const ptrdiff_t half = weft_sum_half(n); \
+    if (n <= SUM_BLOCK) return NAME##_block(x, y, n); \
+    const ptrdiff_t half = (n / 2 + n % 2 + SUM_LANES - 1) / SUM_LANES * SUM_LANES; \
     const WT left = NAME##_tree(x, y, half); \
     return left + NAME##_tree(x + half, y + half, n - half); \
   }
 
 #define SUMS(WIDE, S, T, V, WT, WV) \
-  SUM_BLOCK(sum##WIDE##S, T, V, WT, WV, a) \
-  SUM_BLOCK(sum_squares##WIDE##S, T, V, WT, WV, a *a) \
-  SUM_BLOCK(dot##WIDE##S, T, V, WT, WV, a *b) \
+  SUM_OF_BLOCK(sum##WIDE##S, T, V, WT, WV, a) \
+  SUM_OF_BLOCK(sum_squares##WIDE##S, T, V, WT, WV, a *a) \
+  SUM_OF_BLOCK(dot##WIDE##S, T, V, WT, WV, a *b) \
   WT weft_sum##WIDE##S(const T *x, ptrdiff_t n) { \
     return n > 0 ? sum##WIDE##S##_tree(x, x, n) : 0; \
   } \
@@ -55,9 +70,9 @@ typedef int64_t v16l __attribute__((vector_size(128)));
     return n > 0 ? dot##WIDE##S##_tree(x, y, n) : 0; \
   }
 
-SUMS(, _f32, float, v16f, float, v16f)
-SUMS(, _f64, double, v16d, double, v16d)
-SUMS(_wide, _f32, float, v16f, double, v16d)
+SUMS(, _f32, float, v32f, float, v32f)
+SUMS(, _f64, double, v32d, double, v32d)
+SUMS(_wide, _f32, float, v32f, double, v32d)
 
 // The extreme itself does not depend on the order, so two sets of lanes hide the latency. NaN is
 // remembered aside. Zeros of both signs compare equal: which one is returned follows the lanes.

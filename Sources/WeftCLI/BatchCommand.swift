@@ -23,6 +23,9 @@ struct BatchCommand: ParsableCommand {
   @Option(help: "The file to add result lines to.")
   var results: String
 
+  @Option(help: "Refuse runs that need more memory for their values.")
+  var memoryLimit: ByteCount?
+
   struct Job: Decodable {
     var id: String
     var action: String?
@@ -74,7 +77,10 @@ struct BatchCommand: ParsableCommand {
       let runner = try ScriptRunner(
         Script(steps: steps), base: base, outdir: job.output_dir, overwrites: true,
         json: false)
-      let (lines, failure) = try runner.steps(model, Session(model.graph), initMode: .never)
+      var options = SessionOptions()
+      if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
+      let (lines, failure) = try runner.steps(
+        model, Session(model.graph, options: options), initMode: .never)
       if let failure { throw failure }
       return .array(lines)
     case "convert":

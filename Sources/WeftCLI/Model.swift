@@ -61,6 +61,9 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Threads to run on; all cores if not given.")
   var threads: Int?
 
+  @Option(help: "Refuse a run that needs more memory for its values, such as 512M or 2G.")
+  var memoryLimit: ByteCount?
+
   func validate() throws { try SessionArguments.check(threads) }
 
   /// Throws (usage) for a number of threads that no machine has.
@@ -72,7 +75,9 @@ struct SessionArguments: ParsableArguments {
 
   /// A session over the model with the variables restored.
   func session(_ model: Model) throws -> Session {
-    let session = Session(model.graph, options: SessionOptions(threads: threads, seed: seed))
+    var options = SessionOptions(threads: threads, seed: seed)
+    if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
+    let session = Session(model.graph, options: options)
     if let checkpoint = try model.checkpoint(restore) {
       let unused = try checkpoint.restore(into: session)
       if restore != nil, !unused.isEmpty {

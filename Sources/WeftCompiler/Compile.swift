@@ -12,6 +12,7 @@ package func compile(
   variable: (_ name: String, DType) -> VariableCell
 ) throws -> Plan {
   var ir = try IR(importing: graph, request: request, variable: variable)
+  ir.memoryLimit = options.memoryLimit
   ir.markLive()
   let imported = PassReport(
     name: "prune", purpose: "keep what fetches and targets need", before: graph.nodes.count,

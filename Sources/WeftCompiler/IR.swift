@@ -43,6 +43,8 @@ package struct IR {
   package var fetches: [Edge] = []
   package var targets: [Int] = []
   package var feeds: [(edge: Edge, type: TensorType)] = []
+  /// The bytes that a value may take.
+  package var memoryLimit = Machine.memory
   /// Values known before the run, by edge.
   package var known: [Edge: Tensor] = [:]
 

@@ -34,6 +34,8 @@ public struct CompileOptions: Sendable, Hashable {
   public var reusesMemory = true
   /// Whether kernels may write over a dead input.
   public var worksInPlace = true
+  /// The bytes that a run may take for its values; a plan that needs more is refused.
+  public var memoryLimit = Machine.memory
   /// The default options.
   public init() {}
 }

@@ -11,6 +11,7 @@ final class Execution: RunObjects, @unchecked Sendable {
   private let addresses: UnsafeMutablePointer<UnsafeMutableRawPointer>
   private let pool: ThreadPool
   private let store: VariableStore
+  private let memoryLimit: Int
   private var slots: [Slot]
   private var feeds: [Tensor] = []
   private var draw: UInt64 = 0
@@ -34,15 +35,16 @@ final class Execution: RunObjects, @unchecked Sendable {
     var kernel: Kernel
   }
 
-  init(plan: Plan, pool: ThreadPool, store: VariableStore) throws {
+  init(plan: Plan, pool: ThreadPool, store: VariableStore, memoryLimit: Int) throws {
     self.plan = plan
+    self.memoryLimit = memoryLimit
     self.pool = pool
     self.store = store
     do throws(WeftError) {
-      guard plan.arenaBytes <= Machine.memory else {
+      guard plan.arenaBytes <= memoryLimit else {
         throw WeftError(
           .resourceExhausted,
-          "a run needs \(plan.arenaBytes) bytes at once, this machine has \(Machine.memory)",
+          "a run needs \(plan.arenaBytes) bytes at once, the memory limit is \(memoryLimit)",
           category: .run)
       }
       arena = try Buffer(byteCount: plan.arenaBytes)
@@ -307,7 +309,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       if port < shapes.count { type.shape = shapes[port] }
       return type
     }
-    for output in outputs { try output.checkMemory(step.def.name) }
+    for output in outputs { try output.checkMemory(step.def.name, within: memoryLimit) }
     let kernel: Kernel
     if let given = step.kernel {
       kernel = given

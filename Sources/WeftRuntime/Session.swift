@@ -137,7 +137,8 @@ public final class Session: @unchecked Sendable {
     let plan = try compile(
       graph, request: request, options: options.compile, sessionSeed: options.seed,
       variable: { variables.cell($0, dtype: $1) })
-    let execution = try Execution(plan: plan, pool: pool, store: variables)
+    let execution = try Execution(
+      plan: plan, pool: pool, store: variables, memoryLimit: options.compile.memoryLimit)
     execution.sessionSeed = options.seed
     let fresh = Prepared(plan, execution)
     plans[key] = fresh

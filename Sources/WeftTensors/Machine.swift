@@ -10,7 +10,7 @@
 
 /// The machine that the program runs on.
 public enum Machine {
-  /// Bytes of physical memory, as far as the system says: no value of more is ever made.
+  /// Bytes of physical memory, as far as the system says.
   public static let memory: Int = {
     let beyond = 1 << 44
     let pages = sysconf(Int32(_SC_PHYS_PAGES))

@@ -221,16 +221,18 @@ public struct TensorType: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// Refuses what this machine cannot hold, before kernels make tables of that size for it.
+  /// Refuses what would not fit in `memory` bytes, before kernels make tables of that size for it.
   /// - Throws: what `checkShape` does; ResourceExhausted for a value beyond the memory.
-  public func checkMemory(_ owner: String) throws(WeftError) {
+  public func checkMemory(_ owner: String, within memory: Int) throws(WeftError) {
     try checkShape(owner)
     guard let sizes = shape.known, let count = Shape.checkedCount(sizes) else { return }
     // Strings are objects: each costs far more than its bytes.
-    let limit = dtype == .string ? 1 << 24 : Machine.memory / max(1, dtype.byteSize)
+    let limit = min(
+      memory / max(dtype == .string ? 64 : 1, dtype.byteSize), dtype == .string ? 1 << 24 : .max)
     guard count <= limit else {
       throw WeftError(
-        .resourceExhausted, "\(owner) output \(self) is too large for this machine's memory",
+        .resourceExhausted,
+        "\(owner) output \(self) is too large for the memory limit of \(memory) bytes",
         category: .run)
     }
   }

@@ -51,18 +51,18 @@ public struct Sampler: Sendable {
   }
 
   /// The next id.
-  /// - Parameter banned: ids that are not drawn; the best id is the best of all.
+  /// - Parameter banned: ids that are never chosen, by draw or as the best.
   /// - Throws: InvalidArgument for NaN, or when nothing is left to draw.
   public mutating func next(_ logits: [Double], banned: [Int] = []) throws(WeftError) -> Int {
     if let at = logits.firstIndex(where: { $0.isNaN }) {
       throw WeftError(.invalidArgument, "logit \(at) is not a number", category: .run)
     }
-    guard options.temperature > 0 else { return try Sampler.best(logits) }
     var candidates = Array(logits.indices)
     if !banned.isEmpty {
       let out = Set(banned)
       candidates.removeAll { out.contains($0) }
     }
+    guard options.temperature > 0 else { return try Sampler.best(logits, of: candidates) }
     candidates.removeAll { logits[$0] == -.infinity }
     guard !candidates.isEmpty else {
       throw WeftError(.invalidArgument, "no id is left to draw", category: .run)
@@ -99,11 +99,11 @@ public struct Sampler: Sendable {
     return candidates[weights.lastIndex { $0 > 0 } ?? 0]
   }
 
-  private static func best(_ logits: [Double]) throws(WeftError) -> Int {
-    guard var best = logits.indices.first else {
-      throw WeftError(.invalidArgument, "there are no logits", category: .run)
+  private static func best(_ logits: [Double], of ids: [Int]) throws(WeftError) -> Int {
+    guard var best = ids.first else {
+      throw WeftError(.invalidArgument, "no id is left to choose", category: .run)
     }
-    for id in logits.indices where logits[id] > logits[best] { best = id }
+    for id in ids where logits[id] > logits[best] { best = id }
     return best
   }
 }

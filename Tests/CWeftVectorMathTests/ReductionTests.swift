@@ -7,16 +7,22 @@ import Testing
 
   /// The order the header promises, written plainly.
   func ordered<T: BinaryFloatingPoint>(_ terms: ArraySlice<T>) -> T {
-    if terms.count > 4_096 {
-      let half = terms.startIndex + (terms.count / 4_096 + 1) / 2 * 4_096
+    let n = terms.count
+    if n > 8_192 {
+      let half = terms.startIndex + ((n + 1) / 2 + 7) / 8 * 8
       return ordered(terms[..<half]) + ordered(terms[half...])
     }
-    var lanes = [T](repeating: 0, count: 16)
-    for (i, term) in terms.enumerated() { lanes[i % 16] += term }
-    for width in [8, 4, 2, 1] {
+    let x = Array(terms)
+    let (unrolled, whole) = (n / 32 * 32, n / 8 * 8)
+    var quads = [[T]](repeating: [T](repeating: 0, count: 8), count: 4)
+    for i in 0..<unrolled { quads[i / 8 % 4][i % 8] += x[i] }
+    var lanes = (0..<8).map { (quads[0][$0] + quads[1][$0]) + (quads[2][$0] + quads[3][$0]) }
+    for i in unrolled..<whole { lanes[i % 8] += x[i] }
+    let tail = x[whole...].reduce(0, +)
+    for width in [4, 2, 1] {
       for j in 0..<width { lanes[j] += lanes[j + width] }
     }
-    return lanes[0]
+    return tail + lanes[0]
   }
 
   @Test func sumsKeepTheirOrder() {

@@ -49,6 +49,12 @@ import WeftTraining
     #expect(isClose(try share(SamplingOptions(), logits, banned: [0]), [0, 0.4, 0.2, 0.4]))
   }
 
+  @Test func theBestIsNeverABannedOne() throws {
+    var sampler = Sampler(SamplingOptions(temperature: 0))
+    #expect(try sampler.next([3, 1, 2], banned: [0]) == 2)
+    #expect(throws: WeftError.self) { try sampler.next([3, 1], banned: [0, 1]) }
+  }
+
   @Test func repeatsItselfBySeedAndStream() throws {
     func ids(_ seed: UInt64, _ stream: Int) throws -> [Int] {
       var sampler = Sampler(SamplingOptions(), seed: seed, stream: stream)

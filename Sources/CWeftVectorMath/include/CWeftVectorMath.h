@@ -132,8 +132,8 @@ void weft_relu_grad_f32(const float *y, const float *dy, float *dx, ptrdiff_t n)
 void weft_relu_grad_f64(const double *y, const double *dy, double *dx, ptrdiff_t n);
 
 // MARK: - Reductions
-// Sixteen lanes within blocks of 4,096 elements, a fixed tree over the lanes, pairwise over the
-// blocks: the order depends on n alone, and the error grows with log(n) beyond a block.
+// Four times eight lanes within blocks of 8,192 elements, halves beyond a block: the order (Eigen's,
+// see Reductions.c) depends on n alone, and the error grows with log(n) beyond a block.
 
 /// Sum, sum of squares and dot product; zero for n = 0.
 float weft_sum_f32(const float *x, ptrdiff_t n);
@@ -167,7 +167,7 @@ void weft_add_bias_f64(
 // MARK: - Softmax over rows (in place allowed when the leading dimensions agree)
 // The row's maximum is subtracted first. A row with NaN or +inf gives NaN, as does one of -inf only.
 
-/// y[r] = e^(x[r] - max) / sum; a row's sum is in the order of weft_sum.
+/// y[r] = e^(x[r] - max) / sum; a row's sum is that of blocks of 4,096, pairwise.
 void weft_softmax_rows_f32(
     const float *x, ptrdiff_t ldx, float *y, ptrdiff_t ldy, ptrdiff_t rows, ptrdiff_t cols);
 void weft_softmax_rows_f64(

@@ -40,7 +40,7 @@ extension IR {
           }
           // What this run infers counts; what the file declared fills what it cannot know.
           nodes[id].outputs[port].shape = node.def.traits.contains(.dataDependent) ? shape : merged
-          try nodes[id].outputs[port].checkMemory(node.def.name)
+          try nodes[id].outputs[port].checkMemory(node.def.name, within: memoryLimit)
         }
         if let handles = try node.def.handles?(context) { nodes[id].handles = handles }
         if let dims = node.def.value?(context) {
