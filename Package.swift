@@ -85,7 +85,7 @@ let package = Package(
 
     // Tests mirror Sources.
     .target(
-      name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["WeftRuntime", "WeftFormats"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests(

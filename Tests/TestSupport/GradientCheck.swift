@@ -94,7 +94,8 @@ public struct GradientProbe {
   public let inputs: [Output]
   /// One placeholder for each input.
   public let placeholders: [Output]
-  private let initializers: [Node]
+  /// What gives variables their values.
+  public let initializers: [Node]
 
   /// Inputs of `kind` for values of these shapes.
   public init(_ graph: Graph, shapes: [[Int]], _ kind: GradientInputs) throws {

@@ -18,12 +18,14 @@ struct GradientRow: Sendable, CustomTestStringConvertible {
   /// The step of the finite differences.
   let step: Double
   let inputs: GradientInputs
+  /// How far results may be from TensorFlow's, relative to their largest element.
+  let reference: Double
   let build: @Sendable (Graph, [Output]) throws -> [Output]
 
   init(
     _ name: String, _ shapes: [[[Int]]], in domain: ClosedRange<Double> = -1.5...1.5,
     order: Int = 2, tolerance: Double = 1e-6, step: Double = 1e-5,
-    inputs: GradientInputs = .placeholders,
+    inputs: GradientInputs = .placeholders, reference: Double = 1e-10,
     build: @escaping @Sendable (Graph, [Output]) throws -> [Output]
   ) {
     self.name = name
@@ -33,6 +35,7 @@ struct GradientRow: Sendable, CustomTestStringConvertible {
     self.tolerance = tolerance
     self.step = step
     self.inputs = inputs
+    self.reference = reference
     self.build = build
   }
 

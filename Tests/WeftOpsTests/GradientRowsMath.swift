@@ -87,9 +87,12 @@ let quotientRows: [GradientRow] = [
 ]
 
 private func gradientOp(
-  _ name: String, in domain: ClosedRange<Double> = -1.5...1.5, attrs: [String: AttrValue] = [:]
+  _ name: String, in domain: ClosedRange<Double> = -1.5...1.5, note: String = "",
+  attrs: [String: AttrValue] = [:]
 ) -> GradientRow {
-  GradientRow(name, [[[], []], [[0], [0]], [[1], [1]], [[3, 5], [3, 5]]], in: domain) { graph, x in
+  GradientRow(
+    name + note, [[[], []], [[0], [0]], [[1], [1]], [[3, 5], [3, 5]]], in: domain
+  ) { graph, x in
     // Squared, so that the second derivative by the incoming gradient is not zero.
     [try graph.output(name, inputs: [square(x[0]), x[1]], attrs: attrs)]
   }
@@ -100,7 +103,7 @@ let activationRows: [GradientRow] = [
   gradientOp("Relu6Grad", in: 0.5...5),
   gradientOp("LeakyReluGrad", attrs: ["alpha": .float(0.3)]),
   gradientOp("EluGrad", in: -0.9...(-0.1)),
-  gradientOp("EluGrad", in: 0.1...0.9),
+  gradientOp("EluGrad", in: 0.1...0.9, note: " positive"),
   gradientOp("SeluGrad", in: -0.9...(-0.1)),
   gradientOp("SoftplusGrad"),
   unary("softplusSecondOrder") { try softplus($0) },

@@ -93,11 +93,13 @@ private func bilinear(_ name: String, _ attrs: [String: AttrValue]) -> GradientR
 // against what the extrapolated differences leave out (0.03^4); both stay below 1e-4 of the terms.
 private let singleStep = 0.03
 private let singleTolerance = 2e-4
+// TensorFlow adds up in another order: some units of 2^-24.
+private let singleReference = 5e-6
 
 private func batchNorm(_ name: String, _ op: String, isTraining: Bool) -> GradientRow {
   GradientRow(
     name, [[[2, 2, 3, 2], [2], [2]]], in: 0.5...1.5, order: 1, tolerance: singleTolerance,
-    step: singleStep
+    step: singleStep, reference: singleReference
   ) { graph, x in
     let single = try x.map { try $0.cast(to: .float32) }
     // Squared, since the sum of normalized numbers does not move.
@@ -118,7 +120,7 @@ let normalizationRows: [GradientRow] = [
   batchNorm("fusedBatchNormV1", "FusedBatchNorm", isTraining: true),
   GradientRow(
     "localResponse", [[[1, 1, 1, 1]], [[1, 2, 2, 5]]], in: 0.5...1.5, order: 1,
-    tolerance: singleTolerance, step: singleStep
+    tolerance: singleTolerance, step: singleStep, reference: singleReference
   ) { _, x in
     let y = try localResponseNormalization(
       x[0].cast(to: .float32), radius: 1, bias: 1, alpha: 0.5, beta: 0.7)
