@@ -95,8 +95,11 @@ let package = Package(
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ]),
-    tests("WeftOpsTests", ["TestSupport"]),
-    tests("WeftTrainingTests", ["WeftTraining"]),
+    tests(
+      "WeftOpsTests", ["TestSupport", "WeftRuntime", "WeftGraph", "WeftOps", "WeftTensors"]),
+    tests(
+      "WeftTrainingTests",
+      ["WeftTraining", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftRuntimeTests", ["WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
