@@ -28,6 +28,10 @@ enum Cell: String, ExpressibleByArgument, CaseIterable {
   }
 }
 
+enum OptimizerChoice: String, ExpressibleByArgument, CaseIterable {
+  case rmsprop, adam
+}
+
 @main
 struct TangPoetry: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -61,8 +65,15 @@ struct TangPoetry: ParsableCommand {
   @Option(help: "0 takes the best character each time.")
   var temperature = 0.6
 
-  @Option(help: "The first characters of the poems.")
-  var start = "日红山夜湖海月君星"
+  @Option(help: "The optimizer of report-pytorch: rmsprop at 0.01, or adam at 0.001.")
+  var optimizer = OptimizerChoice.rmsprop
+
+  @Option(
+    help: """
+      The first characters of the poems; 日红山夜湖海月君星 if not given, after a poem from the start \
+      marker alone with report-tensorflow.
+      """)
+  var start: String?
 
   @Flag(help: "Only export the graph to RUN-DIR/model.json.")
   var exportOnly = false
@@ -72,8 +83,16 @@ struct TangPoetry: ParsableCommand {
 
   func validate() throws {
     if let epochs, epochs < 1 { throw ValidationError("--epochs takes a number from 1") }
-    if let threads, threads < 1 { throw ValidationError("--threads takes a number from 1") }
+    if let threads, !(1...1024).contains(threads) {
+      throw ValidationError("--threads takes a number from 1 to 1024")
+    }
+    if !(temperature >= 0 && temperature.isFinite) {
+      throw ValidationError("--temperature takes a number from 0")
+    }
     if let small, small < 4 { throw ValidationError("--small takes a number from 4") }
+    if optimizer == .adam, preset != .reportPytorch {
+      throw ValidationError("--optimizer goes with --preset report-pytorch; others train by Adam")
+    }
   }
 
   func run() throws {
@@ -91,14 +110,22 @@ struct TangPoetry: ParsableCommand {
     log(
       "corpus    \(corpus.files.map(\.path).joined(separator: ", ")): \(texts.texts.count) texts, "
         + "\(texts.characterCount) characters, vocabulary \(texts.vocabulary.rowCount)")
+    // Told now, not after the training.
+    if let start { _ = try texts.vocabulary.encodeStart(start) }
     let model = try buildModel(texts)
     let graph = model.graph.snapshot
     let directory = RunDirectory(runDir)
     guard directory.checkpointSteps.isEmpty else {
       throw WeftError(
         .alreadyExists, "'\(runDir)' holds the checkpoints of a run", category: .cannotCreate,
-        hint: "--run-dir names another folder; `weft train \(runDir) --resume` goes on")
+        hint: "--run-dir names another folder; `\(resumption)` goes on")
     }
+    // Before the folder: texts that make no batch leave none behind.
+    let source =
+      exportOnly
+      ? nil
+      : try TrainingSource(
+        texts, graph: graph, batchSize: preset == .poems ? 32 : nil, seed: seed)
     do {
       try FileManager.default.createDirectory(
         atPath: runDir, withIntermediateDirectories: true)
@@ -108,34 +135,19 @@ struct TangPoetry: ParsableCommand {
     }
     try GraphFile.write(graph, to: directory.graphPath)
     log("graph     \(directory.graphPath): \(graph.nodes.count) nodes")
-    if exportOnly { return }
+    guard let source else { return }
 
     var options = TrainingOptions()
     options.epochs = epochs ?? defaultEpochs
     options.seed = seed
     options.threads = threads
-    let source = try TrainingSource(
-      texts, graph: graph, batchSize: preset == .poems ? 32 : nil, seed: seed)
+    // The report's PyTorch program saves every 20 batches; the others at the end of each epoch.
+    options.checkpointEvery = preset == .reportPytorch ? 20 : nil
     let loop = try TrainLoop(graph, source: source, options: options, directory: directory)
-    var lines = 0
+    let shown = TrainingLog(
+      preset: preset, epochs: options.epochs ?? 0, vocabulary: texts.vocabulary)
     _ = try loop.run(report: { event in
-      switch event {
-      case .step(let progress, _, _):
-        // The report shows the loss every 500 steps, or each batch; a line now and then does both.
-        if progress.step == 1 || progress.step % 100 == 0 {
-          log(
-            "epoch \(progress.epoch + 1)/\(options.epochs ?? 0)  step \(progress.step)  loss "
-              + "\(rounded(progress.loss))  \(Int(progress.rate)) characters/s  left "
-              + "\(Int(progress.secondsLeft)) s")
-        }
-      case .epoch(let progress, _):
-        lines += 1
-        if lines == 1 || lines % 5 == 0 {
-          log("epoch \(progress.epoch + 1) done  mean loss \(rounded(progress.meanLoss))")
-        }
-      case .checkpoint(let step, let path):
-        if step == loop.progress.totalSteps { log("saved     \(path)") }
-      }
+      for line in shown.lines(for: event, lastStep: loop.progress.totalSteps) { log(line) }
     })
     try writePoems(loop.session)
   }
@@ -160,7 +172,8 @@ struct TangPoetry: ParsableCommand {
     case .reportTensorflow:
       configuration = .reportTensorFlow(cell: cell?.kind ?? .rnn, vocabularySize: size)
     case .reportPytorch:
-      configuration = .reportPyTorch(cell: cell?.kind ?? .lstm, vocabularySize: size)
+      configuration = .reportPyTorch(
+        cell: cell?.kind ?? .lstm, vocabularySize: size, adam: optimizer == .adam)
     case .poems:
       let widths = small.map { [$0] } ?? [26, 50, texts.info.maximumTokens.map { $0 - 1 } ?? 81]
       configuration = CharacterModelConfiguration(
@@ -174,6 +187,12 @@ struct TangPoetry: ParsableCommand {
     configuration.seed = Int(truncatingIfNeeded: seed & 0x7fff_ffff)
     return try CharacterModel(
       configuration, vocabulary: texts.info.vocabularyEntries, text: try texts.info.textEntry())
+  }
+
+  // A run goes on with the texts and batches it began with only.
+  private var resumption: String {
+    "weft train \(runDir) --resume" + (data.map { " --data \($0)" } ?? "")
+      + (preset == .poems ? " --batch 32" : "")
   }
 
   private var defaultEpochs: Int {
@@ -190,27 +209,44 @@ struct TangPoetry: ParsableCommand {
     let generator = try TextGenerator(session)
     var options = GenerationOptions()
     options.seed = seed
-    // Both reports take the best character, up to 50 and up to 30 of them.
+    // Both reports take the best character, 50 of them and up to 30.
     options.sampling = SamplingOptions(temperature: preset == .poems ? temperature : 0)
     options.maximumTokens = preset == .reportTensorflow ? 50 : preset == .reportPytorch ? 30 : 60
-    for (index, first) in start.enumerated() {
+    // The TensorFlow program takes 50 steps whatever comes; the PyTorch one stops at the end.
+    options.endsAtMarker = preset != .reportTensorflow
+    var starts = (start ?? "日红山夜湖海月君星").map { String($0) }
+    // The empty start is the start marker alone, from which the TensorFlow program writes.
+    if preset == .reportTensorflow, start == nil { starts.insert("", at: 0) }
+    for (index, first) in starts.enumerated() {
+      let poem: String
       do {
-        let poem = try generator.write(start: String(first), options: options, stream: index)
-        print("")
-        for sentence in TextDisplay.sentences(of: poem) { print(sentence) }
+        poem = try generator.write(start: first, options: options, stream: index)
       } catch let error as WeftError where error.category != .run {
         log(error.description)
+        continue
+      }
+      for line in [""] + TextDisplay.sentences(of: poem) {
+        // Poems that a full disk swallows are no success.
+        guard put(line, to: 1) else {
+          throw WeftError(.dataLoss, "cannot write the poems", category: .cannotWrite)
+        }
       }
     }
   }
 
-  private func rounded(_ value: Double) -> String {
-    value.isFinite ? "\((value * 10_000).rounded() / 10_000)" : "\(value)"
-  }
+  private func log(_ line: String) { _ = put(line, to: 2) }
 
-  private func log(_ line: String) {
-    // One write, so that lines stay whole.
-    let bytes = Array((line + "\n").utf8)
-    _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+  // In one write where the system allows it, so that lines stay whole.
+  private func put(_ line: String, to descriptor: CInt) -> Bool {
+    var rest = Array((line + "\n").utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+      if count > 0 {
+        rest.removeFirst(count)
+      } else if errno != EINTR {
+        return false
+      }
+    }
+    return true
   }
 }

@@ -26,6 +26,11 @@ struct BenchCommand: ParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  func validate() throws {
+    if warmup < 0 { throw ValidationError("--warmup takes a number from 0") }
+    if let `repeat`, `repeat` < 1 { throw ValidationError("--repeat takes a number from 1") }
+  }
+
   func run() throws {
     let model = try Model(model)
     var call = try request.resolve(model)
@@ -35,7 +40,7 @@ struct BenchCommand: ParsableCommand {
         hint: "choose a signature with --signature, or tensors with --outputs")
     }
     call.steps = nil
-    let repeats = max(1, `repeat` ?? request.steps ?? 20)
+    let repeats = `repeat` ?? request.steps ?? 20
     let session = try sessionOptions.session(model)
     let edges = call.fetches.map(\.edge)
     let start = Platform.seconds
@@ -44,7 +49,7 @@ struct BenchCommand: ParsableCommand {
     let plan = try session.plan(
       edges, feeds: feeds.map { ($0.0, $0.1.type) }, targets: call.targets)
     let prepared = Platform.seconds - start
-    for step in 0..<max(0, warmup) {
+    for step in 0..<warmup {
       try session.run(edges, feeds: try call.feeds(step), targets: call.targets)
     }
     var times: [Double] = []

@@ -8,11 +8,10 @@ enum Console {
   private nonisolated(unsafe) static var hasProgress = false
 
   /// Whether progress may redraw its line.
-  static let isInteractive = Platform.isTerminal(2)
+  static let isInteractive = Platform.isTerminal(2) && Platform.environment("TERM") != "dumb"
   /// Whether stderr takes colours.
   static let hasColor =
     isInteractive && (Platform.environment("NO_COLOR") ?? "").isEmpty
-    && Platform.environment("TERM") != "dumb"
 
   /// A line of data.
   static func print(_ line: String) { write(line + "\n") }
@@ -40,6 +39,18 @@ enum Console {
   /// A warning.
   static func warn(_ line: String) {
     log(hasColor ? "\u{1B}[33mwarning:\u{1B}[0m \(line)" : "warning: \(line)")
+  }
+
+  /// Warns of trained variables that a checkpoint leaves to their initializers.
+  static func reportUntouched(by checkpoint: Checkpoint, _ graph: GraphSnapshot) throws {
+    let given = try checkpoint.named(for: graph).tensors
+    let missing = graph.modelVariables.filter { $0.isTrainable && given[$0.name] == nil }
+    if missing.isEmpty { return }
+    warn(
+      "the checkpoint has no value for \(missing.count) trained "
+        + (missing.count == 1 ? "variable: " : "variables: ")
+        + missing.prefix(5).map(\.name).joined(separator: ", ")
+        + (missing.count > 5 ? ", ..." : ""))
   }
 
   /// Redraws the progress line; only on a terminal.

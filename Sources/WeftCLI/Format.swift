@@ -35,6 +35,17 @@ enum Format {
     return total >= 60 ? "\(total / 60)m\(two(total % 60))s" : "\(total)s"
   }
 
+  /// A word that a shell reads as it is, quoted where it must be.
+  static func shellWord(_ word: String) -> String {
+    let isPlain = word.utf8.allSatisfy { byte in
+      byte > 0x7F || (0x41...0x5A).contains(byte & 0xDF)
+        || "+,-./0123456789:=@_".utf8.contains(byte)
+    }
+    if isPlain && !word.isEmpty { return word }
+    let parts = word.split(separator: "'", omittingEmptySubsequences: false)
+    return "'" + parts.joined(separator: #"'\''"#) + "'"
+  }
+
   /// `123.4 MB`.
   static func bytes(_ count: Int) -> String { "\(fixed(Double(count) / 1e6, 1)) MB" }
 }

@@ -50,7 +50,7 @@ struct GenerateCommand: ParsableCommand {
   func validate() throws {
     if count < 1 { throw ValidationError("--count takes a number from 1") }
     if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens takes a number from 1") }
-    if let threads, threads < 1 { throw ValidationError("--threads takes a number from 1") }
+    try SessionArguments.check(threads)
   }
 
   func run() throws {
@@ -82,8 +82,7 @@ struct GenerateCommand: ParsableCommand {
       if json {
         Console.print(
           JSONValue.object([
-            ("text", .string(text)), ("seed", .int(Int(clamping: options.seed))),
-            ("index", .int(index)),
+            ("text", .string(text)), ("seed", .uint(options.seed)), ("index", .int(index)),
           ]).text)
       } else if sentences {
         if index > 0 { Console.print("") }

@@ -7,6 +7,7 @@ enum JSONValue {
   case null
   case bool(Bool)
   case int(Int)
+  case uint(UInt64)
   case real(Double)
   case string(String)
   case array([JSONValue])
@@ -24,6 +25,7 @@ enum JSONValue {
     case .null: out += "null"
     case .bool(let value): out += value ? "true" : "false"
     case .int(let value): out += "\(value)"
+    case .uint(let value): out += "\(value)"
     case .real(let value):
       // As protobuf's JSON writes what JSON has no number for.
       if value.isNaN {

@@ -39,7 +39,10 @@ struct Model {
   /// the SavedModel's variables.
   func checkpoint(_ asked: String?) throws -> Checkpoint? {
     if let asked = asked ?? variablesPrefix { return try Checkpoint(reading: asked) }
-    return try run?.newestCheckpoint()?.checkpoint
+    guard let newest = try run?.newestCheckpoint() else { return nil }
+    for error in newest.damaged { Console.warn("passed over: \(error.message)") }
+    if !newest.damaged.isEmpty { Console.warn("\(newest.path) is used in its place") }
+    return newest.checkpoint
   }
 }
 
@@ -58,7 +61,10 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Threads to run on; all cores if not given.")
   var threads: Int?
 
-  func validate() throws {
+  func validate() throws { try SessionArguments.check(threads) }
+
+  /// Throws (usage) for a number of threads that no machine has.
+  static func check(_ threads: Int?) throws {
     if let threads, !(1...1024).contains(threads) {
       throw ValidationError("--threads takes a number from 1 to 1024")
     }
@@ -73,6 +79,9 @@ struct SessionArguments: ParsableArguments {
         Console.log(
           "\(unused.count) tensors of the checkpoint are not variables of this graph: "
             + unused.prefix(5).joined(separator: ", ") + (unused.count > 5 ? ", ..." : ""))
+      }
+      if restore != nil {
+        try Console.reportUntouched(by: checkpoint, session.graph)
       }
     }
     return session

@@ -78,15 +78,19 @@ struct Script: Decodable {
 
   private static func describe(_ error: any Error) -> String {
     guard let error = error as? DecodingError else { return "\(error)" }
-    func at(_ context: DecodingError.Context) -> String {
+    func place(_ context: DecodingError.Context) -> String {
       let path = context.codingPath.map { key in
         key.intValue.map { "[\($0)]" } ?? ".\(key.stringValue)"
       }
-      return "\(context.debugDescription) at $\(path.joined())"
+      return "$" + path.joined()
+    }
+    func at(_ context: DecodingError.Context) -> String {
+      "\(context.debugDescription) at \(place(context))"
     }
     return switch error {
     case .dataCorrupted(let context): at(context)
-    case .keyNotFound(let key, let context): "key '\(key.stringValue)' is missing; \(at(context))"
+    case .keyNotFound(let key, let context):
+      "the key '\(key.stringValue)' is missing at \(place(context))"
     case .typeMismatch(_, let context), .valueNotFound(_, let context): at(context)
     @unknown default: "\(error)"
     }
@@ -190,6 +194,11 @@ struct ScriptRunner {
     var feeds: [(Edge, Tensor)] = []
     for (tensor, file) in step.feeds.sorted(by: { $0.key < $1.key }) {
       let edge = try session.graph.edge(tensor)
+      // A literal would mean something else in every folder that a script lies in.
+      guard file.hasSuffix(".npy") || file.hasSuffix(".npz") || file.contains(".npz[") else {
+        throw WeftError(
+          .invalidArgument, "the feed '\(tensor)' names '\(file)', which is no .npy or .npz file")
+      }
       let path = file.hasPrefix("/") ? file : base + file
       feeds.append((edge, try InputValue(path, name: tensor).tensor(.invalid, name: tensor)))
     }

@@ -139,11 +139,11 @@ enum GraphText {
       lines.append(
         "\(variables.count) variables, \(parameters(variables)) elements; "
           + "\(trainable.count) trainable, \(parameters(trainable)) parameters")
-      let width = variables.reduce(0) { max($0, $1.name.count) }
+      let width = variables.reduce(0) { max($0, TextDisplay.columns(of: $1.name)) }
       for variable in variables {
-        let pad = String(repeating: " ", count: width - variable.name.count)
+        let name = TextDisplay.padded(variable.name, to: width)
         lines.append(
-          "  \(variable.name)\(pad)  \(TensorType(variable.dtype, variable.shape))"
+          "  \(name)  \(TensorType(variable.dtype, variable.shape))"
             + (variable.isTrainable ? "" : "  (not trained)"))
       }
     }

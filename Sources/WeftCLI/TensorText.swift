@@ -53,13 +53,13 @@ enum TensorText {
 
   private static func nested(_ items: [String], _ shape: [Int]) -> String {
     if items.isEmpty { return "[]" }
-    let width = items.reduce(0) { Swift.max($0, $1.count) }
+    let width = items.reduce(0) { Swift.max($0, TextDisplay.columns(of: $1)) }
     func part(_ axis: Int, _ start: Int) -> String {
       let stride = shape[(axis + 1)...].reduce(1, *)
       if axis == shape.count - 1 {
         let row = (0..<shape[axis]).map { index in
           let text = items[start + index]
-          return String(repeating: " ", count: width - text.count) + text
+          return String(repeating: " ", count: width - TextDisplay.columns(of: text)) + text
         }
         return "[" + row.joined(separator: ", ") + "]"
       }

@@ -68,11 +68,12 @@ struct TrainCommand: ParsableCommand {
   func validate() throws {
     let counts: [(String, Int?)] = [
       ("epochs", epochs), ("steps", steps), ("batch", batch), ("checkpoint-every", checkpointEvery),
-      ("keep", keep), ("threads", threads),
+      ("keep", keep),
     ]
     for (name, value) in counts {
       if let value, value < 1 { throw ValidationError("--\(name) takes a number from 1") }
     }
+    try SessionArguments.check(threads)
     if validation != nil, validationSplit != nil {
       throw ValidationError("--validation and --validation-split do not go together")
     }
@@ -93,8 +94,9 @@ struct TrainCommand: ParsableCommand {
     _ = try SignatureCall("train", of: graph)
     let directory = model.run.flatMap { runDir == nil ? $0 : nil } ?? RunDirectory(runPath)
     let checkpoint = try startingPoint(directory)
+    let start = try (restore ?? model.variablesPrefix).map { try Checkpoint(reading: $0) }
+    if let start { try Console.reportUntouched(by: start, graph) }
     let data = try TrainingData(self, model)
-    try prepare(directory, model)
     var options = TrainingOptions()
     options.epochs = epochs ?? (steps == nil ? 10 : nil)
     options.steps = steps
@@ -104,13 +106,14 @@ struct TrainCommand: ParsableCommand {
     options.checkpointsKept = keep
     let loop = try TrainLoop(
       graph, source: data.source, validation: data.validation, options: options,
-      directory: directory, resuming: checkpoint,
-      startingFrom: try (restore ?? model.variablesPrefix).map { try Checkpoint(reading: $0) })
+      directory: directory, resuming: checkpoint, startingFrom: start)
+    // Only now: a checkpoint that does not fit leaves no folder behind.
+    try prepare(directory, model)
     let display = TrainDisplay(unit: data.source.unitName, info: data.info)
     let end = try Signals.handledGracefully {
       try loop.run(isStopping: { Signals.isStopping }, report: display.show)
     }
-    display.finish(loop, end, directory)
+    display.finish(loop, end, resumption(directory))
     if json { Console.print(summary(loop, directory).text) }
     if end == .stopped { throw EarlyExit(code: Signals.exitCode ?? 130) }
   }
@@ -144,6 +147,24 @@ struct TrainCommand: ParsableCommand {
         category: .cannotCreate, hint: "--resume goes on; --run-dir names another folder")
     }
     return nil
+  }
+
+  // The command that goes on: with other data, batches or lengths it would be another run.
+  private func resumption(_ directory: RunDirectory) -> String {
+    var words = ["weft", "train", directory.path, "--resume"]
+    func add(_ option: String, _ value: (some CustomStringConvertible)?) {
+      if let value { words += ["--" + option, value.description] }
+    }
+    add("data", data)
+    for input in inputs { add("inputs", input) }
+    add("epochs", epochs)
+    add("steps", steps)
+    add("batch", batch)
+    if shuffle { words.append("--shuffle") }
+    add("validation", validation)
+    add("validation-split", validationSplit)
+    add("unknown-limit", unknownLimit)
+    return words.map(Format.shellWord).joined(separator: " ")
   }
 
   private func prepare(_ directory: RunDirectory, _ model: Model) throws {
@@ -279,16 +300,16 @@ final class TrainDisplay {
     switch event {
     case .step(let progress, let outputs, let batch):
       let now = Platform.seconds
-      if Console.isInteractive {
-        if now - lastDraw < 0.1 { return }
-        lastDraw = now
-        Console.progress(line(progress))
-      } else if lineCount == 0 || now - lastLine > min(30, 5 * Double(lineCount)) {
-        // Soon at first, then more seldom.
+      // Soon at first, then more seldom.
+      if lineCount == 0 || now - lastLine > min(30, 5 * Double(lineCount)) {
         lastLine = now
         lineCount += 1
-        Console.log(line(progress))
+        if !Console.isInteractive { Console.log(line(progress)) }
         showPrediction(outputs, batch)
+      }
+      if Console.isInteractive, now - lastDraw >= 0.1 {
+        lastDraw = now
+        Console.progress(line(progress))
       }
     case .epoch(let progress, let evaluation):
       var text =
@@ -307,9 +328,12 @@ final class TrainDisplay {
   }
 
   private func line(_ progress: TrainingProgress) -> String {
+    // Rounded up by comparing: the largest numbers of steps leave no room for an addition.
+    let (whole, rest) = progress.totalSteps.quotientAndRemainder(
+      dividingBy: max(1, progress.stepsPerEpoch))
     let epochs =
       progress.totalSteps < Int.max && progress.stepsPerEpoch > 0
-      ? "/\((progress.totalSteps + progress.stepsPerEpoch - 1) / progress.stepsPerEpoch)" : ""
+      ? "/\(rest == 0 ? whole : whole + 1)" : ""
     let steps = progress.totalSteps < Int.max ? "/\(progress.totalSteps)" : ""
     return "epoch \(progress.epoch + 1)\(epochs)  step \(progress.step)\(steps)  loss "
       + "\(Format.fixed(progress.loss, 4))  \(Format.grouped(Int(progress.rate))) \(unit)/s  left "
@@ -329,11 +353,10 @@ final class TrainDisplay {
     Console.log("  target    \(text(tokens.targets.prefix(Int(length)).map { Int($0) }))")
   }
 
-  func finish(_ loop: TrainLoop, _ end: TrainingEnd, _ directory: RunDirectory) {
+  func finish(_ loop: TrainLoop, _ end: TrainingEnd, _ resumption: String) {
     let progress = loop.progress
     if end == .stopped {
-      Console.log(
-        "stopped at step \(progress.step); `weft train \(directory.path) --resume` goes on")
+      Console.log("stopped at step \(progress.step); `\(resumption)` goes on")
       return
     }
     var text = "done      step \(progress.step)"

@@ -116,7 +116,7 @@ package struct Planner {
     let known = inputs.map { self.ir.known[$0] }
     // The closures run only inside the call to lower, on this thread.
     nonisolated(unsafe) let box = asked
-    nonisolated(unsafe) let ir = self.ir
+    let ir = self.ir
     let context = LowerContext(
       name: node.name, op: node.def, attrs: Attrs(node.attrs, signature: node.def.signature),
       inputs: inputs.map { ir.type($0) }, outputs: node.outputs, sessionSeed: sessionSeed,

@@ -1,6 +1,6 @@
 // Making a graph of nodes that name each other, as files hold them.
 
-public import WeftTensors
+internal import WeftTensors
 
 /// A node as a file states it: inputs by name.
 public struct NodeSpec: Sendable {

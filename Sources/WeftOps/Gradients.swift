@@ -72,6 +72,7 @@ private struct GradientWalk {
     let sources = Set(xs.map(\.edge))
     let between = nodesBetween(count: count, sources: sources)
     for (index, y) in ys.enumerated() {
+      if y.dtype == .invalid { throw unknownType(graph.nodes[y.edge.node]) }
       guard y.dtype.isDifferentiable else {
         throw WeftError(
           .invalidArgument,
@@ -214,6 +215,15 @@ private struct GradientWalk {
     return replacement.gradient
   }
 
+  // Outputs of ops that are not known have no type that a gradient could have.
+  private func unknownType(_ source: Node) -> WeftError {
+    let place = source.origin.description.map { "  \($0)" } ?? ""
+    return WeftError(
+      .unimplemented,
+      "the gradient reaches '\(source.name)', whose op \(source.op) gives no known type"
+    ).adding("node", "\(source.name)  (\(source.op))\(place)")
+  }
+
   // A rule's result must have the input's type.
   private func check(_ gradient: Gradient, _ edge: Edge, _ node: Node) throws {
     let type = graph.snapshot.type(edge)
@@ -225,14 +235,7 @@ private struct GradientWalk {
     let dtype =
       type.dtype == .resource
       ? graph.nodes[edge.node].handles.first.flatMap { $0?.dtype } ?? output.dtype : type.dtype
-    guard dtype != .invalid else {
-      let source = graph.nodes[edge.node]
-      let place = source.origin.description.map { "  \($0)" } ?? ""
-      throw WeftError(
-        .unimplemented,
-        "the gradient reaches '\(source.name)', whose op \(source.op) gives no known type"
-      ).adding("node", "\(source.name)  (\(source.op))\(place)")
-    }
+    guard dtype != .invalid else { throw unknownType(graph.nodes[edge.node]) }
     guard output.dtype == dtype else {
       throw WeftError(
         .internal,

@@ -2,9 +2,9 @@
 
 internal import OrderedCollections
 internal import WeftCompiler
-public import WeftGraph
+internal import WeftGraph
 public import WeftRuntime
-public import WeftTensors
+internal import WeftTensors
 
 /// How texts are written.
 public struct GenerationOptions: Sendable {
@@ -16,6 +16,8 @@ public struct GenerationOptions: Sendable {
   public var maximumTokens = 100
   /// Whether the start marker comes before a given start; nil: as the model was trained.
   public var beginsWithMarker: Bool?
+  /// Whether an end marker ends the text; else it is a line break, counts, and more is written.
+  public var endsAtMarker = true
   /// The default options.
   public init() {}
 }
@@ -119,7 +121,7 @@ public struct TextGenerator {
     let entries = vocabulary.words.count
     let never = [vocabulary.pad, vocabulary.unk, vocabulary.bos].compactMap { $0.map(Int.init) }
     func add(_ id: Int32) -> Bool {
-      let piece = vocabulary.decode([id])
+      let piece = id == vocabulary.eos ? "\n" : vocabulary.decode([id])
       text += piece
       return piece.isEmpty || each(piece)
     }
@@ -130,7 +132,7 @@ public struct TextGenerator {
     while count < options.maximumTokens {
       let banned = never + (entries < last.count ? Array(entries..<last.count) : [])
       let id = Int32(truncatingIfNeeded: try sampler.next(last, banned: banned))
-      if id == vocabulary.eos { break }
+      if id == vocabulary.eos, options.endsAtMarker { break }
       count += 1
       if !add(id) { break }
       if count < options.maximumTokens { (last, state) = try step(id, state) }

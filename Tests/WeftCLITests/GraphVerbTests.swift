@@ -85,7 +85,30 @@ import Testing
       "gradients", "g.json", "--ys", "scope/z", "--xs", "x", "--names", "y", "-o", "e.json",
       in: folder)
     #expect(taken.code == 64)
+    let unknown = try Command.run(
+      "gradients", "g.json", "--ys", "odder", "--xs", "x", "-o", "e.json", in: folder)
+    #expect(unknown.code == 65)
+    #expect(unknown.err.contains("[Unimplemented]") && unknown.err.contains("NorThisOne"))
     #expect(!folder.files.contains("e.json"))
+  }
+
+  @Test func alignsChineseByColumns() throws {
+    let folder = try folder()
+    // The session's names of two variables, 诗歌 and w.
+    try folder.write(
+      Graphs.counter.replacingOccurrences(of: "Y291bnQ=", with: "6K+X5q2M"), to: "c.json")
+    let shown = try Command.run("show", "c.json", in: folder)
+    #expect(shown.out.contains("\n  诗歌  float32 []"), "\(shown.out)")
+    #expect(shown.out.contains("\n  w     float32 [3]"), "\(shown.out)")
+  }
+
+  @Test func benchTakesNumbersOfSteps() throws {
+    let folder = try folder()
+    let bench = ["bench", "g.json", "--inputs", "x=[[1,2]]", "--outputs", "y"]
+    let run = try Command.run(bench + ["--repeat", "2", "--warmup", "0", "--json"], in: folder)
+    #expect(run.code == 0 && run.out.contains("\"repeats\": 2"), "\(run.err)")
+    #expect(try Command.run(bench + ["--repeat", "0"], in: folder).code == 64)
+    #expect(try Command.run(bench + ["--warmup=-1"], in: folder).code == 64)
   }
 
   @Test func plansASignature() throws {

@@ -89,6 +89,22 @@ import Testing
     #expect(run.code == 65, "\(script): \(run.err)")
   }
 
+  @Test func feedsFilesOnly() throws {
+    // Read beside the script, a literal would be the name of a file.
+    let folder = try folder(#"{"steps": [{"feeds": {"by": "3"}, "fetches": {"by": "b.npy"}}]}"#)
+    let run = try Command.run(
+      "run", "g.json", "--script", "in/steps.json", "--outdir", "out", in: folder)
+    #expect(run.code == 65 && run.err.contains(".npy"), "\(run.err)")
+    try folder.write(
+      #"{"steps": [{"feeds": {"by": "3"}, "fetches": {"by": "b.npy"}}]}"#, to: "steps.json")
+    let beside = try Command.run(
+      "run", "g.json", "--script", "steps.json", "--outdir", "out", "--overwrite", in: folder)
+    #expect(beside.code == 65)
+    try folder.write("{}", to: "steps.json")
+    let empty = try Command.run("run", "g.json", "--script", "steps.json", in: folder)
+    #expect(empty.err.contains("the key 'steps' is missing at $"), "\(empty.err)")
+  }
+
   @Test func refusesTwoFetchesOfOneFile() throws {
     let folder = try folder(
       #"{"steps": [{"fetches": {"zero": "a.npy"}}, {"fetches": {"ones": "./a.npy"}}]}"#)

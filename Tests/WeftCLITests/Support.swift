@@ -10,10 +10,13 @@ struct Outcome {
   var err: String
 }
 
-/// The built `weft` command.
+/// The built commands.
 enum Command {
-  /// Where it was built: beside the test bundle.
-  static let path: String? = {
+  /// Where `weft` was built.
+  static let path = find("weft")
+
+  /// Where the program `name` was built: beside the test bundle.
+  static func find(_ name: String) -> String? {
     var places = [CommandLine.arguments.first ?? "", Bundle.main.bundlePath]
     if let at = CommandLine.arguments.firstIndex(of: "--test-bundle-path"),
       CommandLine.arguments.indices.contains(at + 1)
@@ -23,7 +26,7 @@ enum Command {
     for place in places {
       var folder = URL(fileURLWithPath: place).deletingLastPathComponent()
       for _ in 0..<5 {
-        let candidate = folder.appendingPathComponent("weft").path
+        let candidate = folder.appendingPathComponent(name).path
         var isFolder: ObjCBool = false
         if FileManager.default.fileExists(atPath: candidate, isDirectory: &isFolder),
           !isFolder.boolValue, FileManager.default.isExecutableFile(atPath: candidate)
@@ -34,11 +37,13 @@ enum Command {
       }
     }
     return nil
-  }()
+  }
 
-  static func process(_ arguments: [String], in folder: Folder) throws -> Process {
+  static func process(
+    _ arguments: [String], in folder: Folder, program: String? = path
+  ) throws -> Process {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: try #require(path, "the command is not built"))
+    process.executableURL = URL(fileURLWithPath: try #require(program, "the command is not built"))
     process.arguments = arguments
     process.currentDirectoryURL = folder.url
     process.standardInput = FileHandle.nullDevice
@@ -50,8 +55,10 @@ enum Command {
     try run(arguments, in: folder)
   }
 
-  static func run(_ arguments: [String], in folder: Folder) throws -> Outcome {
-    let process = try process(arguments, in: folder)
+  static func run(
+    _ arguments: [String], in folder: Folder, program: String? = path
+  ) throws -> Outcome {
+    let process = try process(arguments, in: folder, program: program)
     // Files, not pipes: a full pipe would block the command.
     let out = folder.url.appendingPathComponent(".stdout")
     let err = folder.url.appendingPathComponent(".stderr")

@@ -68,6 +68,10 @@ import Weft
       "generate", "r", "--count", "3", "--max-tokens", "12", "--top-k", "20", "--top-p", "0.9",
       "--seed", seed, in: folder)
     #expect(again.out == drawn.out)
+    // The largest seed is printed as it is, so that it can be used again.
+    let largest = try Command.run(
+      "generate", "r", "--json", "--seed", "\(UInt64.max)", "--max-tokens", "2", in: folder)
+    #expect(largest.out.contains("\"seed\": \(UInt64.max), \"index\": 0"), "\(largest.out)")
     // A longer start, and the restored file instead of the run.
     let long = try Command.run(
       "generate", "m.json", "--restore", "r/checkpoint-6.safetensors", "--start", "春山", "--seed",
@@ -103,6 +107,7 @@ import Weft
     #expect(run.err.contains("風") && run.err.contains("风"), "\(run.err)")
     for option in [
       ["--temperature", "-1"], ["--top-p", "2"], ["--top-k", "0"], ["--count", "0"],
+      ["--threads", "2000"],
     ] {
       #expect(try Command.run(["generate", "r"] + option, in: folder).code == 64)
     }
@@ -125,6 +130,28 @@ import Weft
       #expect(run.err.contains(words), "\(run.err)")
       #expect(!folder.files.contains { $0.hasPrefix("r/") })
     }
+  }
+
+  @Test func saysWhichCheckpointIsUsedForADamagedOne() throws {
+    let folder = try folder()
+    #expect(try train(folder, "--epochs", "2").code == 0)
+    let newest = try #require(folder.files.filter { $0.hasPrefix("r/checkpoint-") }.max())
+    try folder.write("damaged", to: newest)
+    let run = try Command.run("generate", "r", "--seed", "1", "--max-tokens", "3", in: folder)
+    #expect(run.code == 0 && run.out.hasSuffix("\n"))
+    #expect(run.err.contains("passed over") && run.err.contains("in its place"), "\(run.err)")
+  }
+
+  @Test func warnsOfWhatACheckpointLacks() throws {
+    let folder = try folder()
+    #expect(try train(folder, "--steps", "1").code == 0)
+    let deeper = try self.folder(layers: 2)
+    let run = try Command.run(
+      "train", deeper.path("m.json"), "--data", "poems.txt", "--batch", "4", "--steps", "1",
+      "--run-dir", "deeper", "--restore", "r/checkpoint-1.safetensors", in: folder)
+    #expect(run.code == 0, "\(run.err)")
+    #expect(run.err.contains("warning: the checkpoint has no value for 8 trained variables"))
+    #expect(run.err.contains("cell_1"), "\(run.err)")
   }
 
   @Test func reportsACheckpointOfAnotherModel() throws {

@@ -97,17 +97,24 @@ import Testing
     let none = try Command.run("train", "counter.json", "--data", "d.npz", in: folder)
     #expect(none.code == 64 && none.err.contains("'train'"))
     #expect(try Command.run("train", "m.json", "--data", "no.npz", in: folder).code == 66)
+    #expect(try train(folder, "--restore", "no.npz").code == 66)
+    // Arrays of other names are no checkpoint of this graph.
+    #expect(try train(folder, "--restore", "d.npz").code == 65)
+    #expect(try train(folder, "--threads", "2000").code == 64)
     #expect(!folder.files.contains { $0.hasPrefix("runs") })
   }
 
-  @Test(arguments: [(SIGINT, 130), (SIGTERM, 143)])
-  func savesAndStopsOnASignal(signal: Int32, code: Int) throws {
+  // Also with more steps than can be counted on from.
+  @Test(arguments: [
+    (SIGINT, 130, ["--epochs", "100000000"]), (SIGTERM, 143, ["--steps", "\(Int.max - 1)"]),
+  ])
+  func savesAndStopsOnASignal(signal: Int32, code: Int, length: [String]) throws {
     let folder = try folder()
     let process = try Command.process(
       [
-        "train", "m.json", "--data", "d.npz", "--epochs", "100000000", "--run-dir", "r",
+        "train", "m.json", "--data", "d.npz", "--run-dir", "r",
         "--checkpoint-every", "1000000000",
-      ], in: folder)
+      ] + length, in: folder)
     let log = folder.url.appendingPathComponent("log")
     try Data().write(to: log)
     process.standardError = try FileHandle(forWritingTo: log)
@@ -123,6 +130,9 @@ import Testing
     #expect(process.terminationStatus == Int32(code))
     let text = try folder.text("log")
     #expect(text.contains("stopped at step"), "\(text)")
+    // What goes on is the same run, of the same data and length.
+    let again = ["weft", "train", "r", "--resume", "--data", "d.npz"] + length
+    #expect(text.contains("`" + again.joined(separator: " ") + "` goes on"), "\(text)")
     #expect(folder.files.count { $0.hasPrefix("r/checkpoint-") } == 1)
     #expect(!folder.files.contains { $0.hasSuffix(".tmp") })
   }
