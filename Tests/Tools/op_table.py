@@ -15,14 +15,14 @@ import os
 import subprocess
 
 KEPT = [
-    ("`Round` of integers gives 0", "TensorFlow's kernel does: its formula halves in integers."),
+    ("`Round` of integers gives 0", "the formula of TensorFlow's kernel halves in integers."),
     ("`DynamicStitch` gives a row that is overwritten the gradient of the row that stays",
      "TensorFlow's rule gathers the gradient at every index."),
     ("`SoftmaxCrossEntropyWithLogits` has the derivative by the logits only for labels that sum to "
      "one, and its second derivative leaves the labels out",
      "the kernel's second output is softmax minus labels, and TensorFlow differentiates no further."),
-    ("`Igamma`, `Igammac`, `Zeta`, `Polygamma`, `Betainc` are not differentiated by every argument",
-     "TensorFlow has no rule for those either."),
+    ("`Zeta`, `Polygamma` and `Betainc` have a gradient by their last argument only, `Igamma` and "
+     "`Igammac` no second one by the first", "TensorFlow has no rule for those either."),
     ("`BroadcastGradientArgs` names an axis of size one in both shapes for both",
      "sums over such an axis change nothing, and graphs compare equal."),
     ("Random ops draw TensorFlow's bits for given seeds",
@@ -35,7 +35,9 @@ DIFFERENT = [
      "TensorFlow wants a scalar; nothing else can be meant."),
     ("Convolutions run channels first, and their gradients take dilations and groups",
      "TensorFlow's CPU kernels do not."),
-    ("`Reciprocal` and `Inv` of integers run", "TensorFlow registers the types without a CPU kernel."),
+    ("`Reciprocal` of integers runs", "TensorFlow registers the types without a CPU kernel."),
+    ("Loops, conditionals, tensor arrays and functions load and are kept, and do not run",
+     "not done; the cases that fail hold some of them."),
     ("Factors, determinants and solutions of float32 matrices are computed in float64",
      "they are small, and nothing is lost."),
     ("Sums of float32 have another order", "the kernels are other ones; the last bits may differ."),
@@ -70,8 +72,8 @@ def main():
     out = [
         "# Ops", "",
         f"The {len(rows)} ops that a graph may have, by TensorFlow's names.", "",
-        "The element types are those that a node may have; where one of them has no kernel, running",
-        "it is an error that says so. *Cases* counts runs recorded from TensorFlow that Weft repeats,",
+        "The element types are those that a node's results may have; where one of them has no kernel,",
+        "running it is an error that says so. *Cases* counts runs recorded from TensorFlow that Weft repeats,",
         "passed of all. `weft doctor --ops` prints the other columns.", "",
         "| op | element types | gradient | runs | cases |", "|---|---|---|---|---|",
     ]
