@@ -85,7 +85,7 @@ let package = Package(
 
     // Tests mirror Sources.
     .target(
-      name: "TestSupport", dependencies: ["WeftRuntime"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["WeftRuntime", "WeftFormats"], path: "Tests/TestSupport",
       swiftSettings: swiftSettings),
     tests("CWeftVectorMathTests", ["CWeftVectorMath"]),
     tests(
@@ -95,8 +95,11 @@ let package = Package(
         .product(name: "OrderedCollections", package: "swift-collections"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ]),
-    tests("WeftOpsTests", ["TestSupport"]),
-    tests("WeftTrainingTests", ["WeftTraining"]),
+    tests(
+      "WeftOpsTests", ["TestSupport", "WeftRuntime", "WeftGraph", "WeftOps", "WeftTensors"]),
+    tests(
+      "WeftTrainingTests",
+      ["WeftTraining", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftRuntimeTests", ["WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(

@@ -7,7 +7,15 @@ struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor", abstract: "Show CPU, BLAS and limits, and run a self-test.")
 
+  @Flag(help: "List every op instead: element types, gradient, whether it runs (tab-separated).")
+  var ops = false
+
   func run() throws {
+    if ops {
+      Console.print(OpListing.header)
+      for line in OpListing.lines() { Console.print(line) }
+      return
+    }
     Console.print("weft      \(WeftCommand.configuration.version)")
     if let name = DoctorCommand.field("model name", of: "/proc/cpuinfo") {
       Console.print("cpu       \(name)")

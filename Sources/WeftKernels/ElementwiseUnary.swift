@@ -125,16 +125,17 @@ public enum UnaryFunction: Sendable {
 
   private func integerRow<I: FixedWidthInteger & Sendable>(_: I.Type) -> UnaryRow? {
     switch self {
+    // A result made of literals alone is stated: it would be an Int, eight bytes wide.
     case .negate: unaryRow { (x: I) in 0 &- x }
     case .absolute: unaryRow { (x: I) in x < 0 ? 0 &- x : x }
-    case .sign: unaryRow { (x: I) in x > 0 ? 1 : x < 0 ? 0 &- 1 : 0 }
+    case .sign: unaryRow { (x: I) -> I in x > 0 ? 1 : x < 0 ? 0 &- 1 : 0 }
     case .square: unaryRow { (x: I) in x &* x }
     // Division by zero is checked before the loop runs.
     case .reciprocal: unaryRow { (x: I) in x == 1 ? 1 : x == 0 &- 1 ? x : 0 }
     case .bitwiseNot: unaryRow { (x: I) in ~x }
     case .floor, .ceil: unaryRow { (x: I) in x }
     // TensorFlow's formula, 2 * floor(0.5 * x) where x + 0.5 is a tie, in integers: 0.5 is 0.
-    case .roundHalfEven: unaryRow { (_: I) in 0 }
+    case .roundHalfEven: unaryRow { (_: I) -> I in 0 }
     default: nil
     }
   }

@@ -1,8 +1,8 @@
 // Gradients against finite differences, in float64, by random projection.
 
 public import WeftGraph
-public import WeftOps
-internal import WeftRuntime
+internal import WeftOps
+public import WeftRuntime
 public import WeftTensors
 
 /// A small deterministic generator for test data.
@@ -36,33 +36,46 @@ public struct GradientReport: Sendable {
 /// A differentiable function of float64 inputs, built anew in each graph.
 public typealias GraphFunction = (_ graph: Graph, _ inputs: [Output]) throws -> [Output]
 
+/// What a checked function is given for each input.
+public enum GradientInputs: Sendable {
+  /// A placeholder that is fed.
+  case placeholders
+  /// The handle of a resource variable that holds the value.
+  case variables
+  /// A reference variable that holds the value.
+  case references
+}
+
 /// Compares the symbolic gradient of a random projection of `function` with central differences.
 /// - Parameters:
 ///   - values: the point, float64 tensors.
 ///   - order: 1, or 2 to check the gradient of the gradient too.
+///   - kind: what `function` gets as inputs.
 /// - Returns: the worst relative difference, over several directions for each input.
 public func checkGradient(
   at values: [Tensor], order: Int = 1, step: Double = 1e-5, seed: UInt64 = 1,
-  of function: @escaping GraphFunction
+  inputs kind: GradientInputs = .placeholders, of function: @escaping GraphFunction
 ) throws -> GradientReport {
-  let first = try compare(at: values, step: step, seed: seed, function)
+  let first = try compare(at: values, step: step, seed: seed, kind, function)
   guard order > 1 else { return first }
+  // The sizes of some results are known only in a run.
+  let graph = Graph()
+  let probe = try GradientProbe(graph, shapes: values.map(\.shape), kind)
+  let ys = try function(graph, probe.inputs).filter { $0.dtype == .float64 }
+  let shapes = try probe.run(
+    Session(graph, options: SessionOptions(threads: 1)), ys, at: values
+  ).map(\.shape)
   // The gradient's own projection is a function like any other.
-  let second = try compare(at: values, step: step, seed: seed &+ 1) { graph, inputs in
+  let second = try compare(at: values, step: step, seed: seed &+ 1, kind) { graph, inputs in
     let ys = try function(graph, inputs).filter { $0.dtype == .float64 }
     var random = TestRandom(seed &+ 7)
-    let weights = try ys.map { y in
-      try graph.constant(
-        try randomTensor(y.shape.known ?? [], in: 0.5...1.5, &random))
+    let weights = try shapes.map {
+      try graph.constant(try randomTensor($0, in: 0.5...1.5, &random))
     }
-    let results = try gradients(of: ys, withRespectTo: inputs, gradYs: weights)
-    var outputs: [Output] = []
-    for gradient in results.compactMap({ $0 }) {
-      let output = try dense(gradient)
-      // A gradient that does not depend on the inputs has no second order.
-      outputs.append(output)
+    // A gradient that does not depend on the inputs has no second order.
+    return try gradients(of: ys, withRespectTo: inputs, gradYs: weights).compactMap {
+      try $0.map { try dense($0) }
     }
-    return outputs
   }
   return second.worst > first.worst ? second : first
 }
@@ -75,41 +88,81 @@ public func randomTensor(
   return try Tensor((0..<count).map { _ in random.uniform(range) }, shape: shape)
 }
 
+/// A function's inputs in a graph, and how its results are had at a point.
+public struct GradientProbe {
+  /// What the function is given, and differentiated by.
+  public let inputs: [Output]
+  /// One placeholder for each input.
+  public let placeholders: [Output]
+  /// What gives variables their values.
+  public let initializers: [Node]
+
+  /// Inputs of `kind` for values of these shapes.
+  public init(_ graph: Graph, shapes: [[Int]], _ kind: GradientInputs) throws {
+    placeholders = try shapes.enumerated().map { index, shape in
+      try graph.placeholder(.float64, shape: Shape(shape), name: "x\(index)")
+    }
+    switch kind {
+    case .placeholders:
+      inputs = placeholders
+      initializers = []
+    case .variables:
+      let variables = try placeholders.enumerated().map { index, value in
+        try graph.variable("v\(index)", initialValue: value)
+      }
+      inputs = variables.map(\.handle)
+      initializers = variables.map(\.initializer)
+    case .references:
+      inputs = try shapes.enumerated().map { index, shape in
+        try graph.referenceVariable("v\(index)", dtype: .float64, shape: Shape(shape))
+      }
+      initializers = try zip(inputs, placeholders).map { try assign(reference: $0, $1).node }
+    }
+  }
+
+  /// The values of `outputs` at a point.
+  public func run(_ session: Session, _ outputs: [Output], at point: [Tensor]) throws -> [Tensor] {
+    let feeds = Dictionary(uniqueKeysWithValues: zip(placeholders, point))
+    guard !initializers.isEmpty else { return try session.run(outputs, feeds: feeds) }
+    try session.run([], feeds: feeds, targets: initializers)
+    return try session.run(outputs)
+  }
+
+  /// The gradients of `ys`, dense; zeros for an input that no y depends on.
+  public func gradients(of ys: [Output], gradYs: [Output]) throws -> [Output] {
+    try zip(WeftOps.gradients(of: ys, withRespectTo: inputs, gradYs: gradYs), placeholders).map {
+      try $0.map { try dense($0) } ?? zerosLike($1)
+    }
+  }
+}
+
 private func compare(
-  at values: [Tensor], step: Double, seed: UInt64, _ function: @escaping GraphFunction
+  at values: [Tensor], step: Double, seed: UInt64, _ kind: GradientInputs,
+  _ function: @escaping GraphFunction
 ) throws -> GradientReport {
   let graph = Graph()
-  let inputs = try values.enumerated().map { index, value in
-    try graph.placeholder(.float64, shape: Shape(value.shape), name: "x\(index)")
-  }
-  let ys = try function(graph, inputs).filter { $0.dtype == .float64 }
+  let inputs = try GradientProbe(graph, shapes: values.map(\.shape), kind)
+  let ys = try function(graph, inputs.inputs).filter { $0.dtype == .float64 }
   guard !ys.isEmpty else { return GradientReport() }
   var random = TestRandom(seed)
   let probe = Session(graph, options: SessionOptions(threads: 1))
-  let shapes = try probe.run(ys, feeds: Dictionary(uniqueKeysWithValues: zip(inputs, values)))
-    .map(\.shape)
+  let shapes = try inputs.run(probe, ys, at: values).map(\.shape)
   let weights = try shapes.map { shape in
     try graph.constant(try randomTensor(shape, in: 0.5...1.5, &random))
   }
-  let found = try gradients(of: ys, withRespectTo: inputs, gradYs: weights)
-  let analytic = try zip(found, inputs).map { gradient, x in
-    try gradient.map { try dense($0) } ?? zerosLike(x)
-  }
+  let analytic = try inputs.gradients(of: ys, gradYs: weights)
   let weightValues = try weights.map {
     try $0.node.attributes.tensor("value").array(of: Double.self)
   }
   let session = Session(graph, options: SessionOptions(threads: 1))
   func project(_ point: [Tensor]) throws -> Double {
-    let results = try session.run(
-      ys, feeds: Dictionary(uniqueKeysWithValues: zip(inputs, point)))
     var total = 0.0
-    for (result, weight) in zip(results, weightValues) {
+    for (result, weight) in zip(try inputs.run(session, ys, at: point), weightValues) {
       for (a, b) in zip(try result.array(of: Double.self), weight) { total += a * b }
     }
     return total
   }
-  let slopes = try session.run(
-    analytic, feeds: Dictionary(uniqueKeysWithValues: zip(inputs, values)))
+  let slopes = try inputs.run(session, analytic, at: values)
   var report = GradientReport()
   for index in values.indices {
     let slope = try slopes[index].array(of: Double.self)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Runs a graph that Weft exported in real TensorFlow and compares the numbers with Weft's own.
 
-  tensorflow_check.py GRAPH.json WEFT [--steps N] [--seed S]
+  tensorflow_check.py GRAPH.json WEFT [--steps N] [--seed S] [--record RECORD.json]
 
 Feeds the signature `train` random token batches, runs `init` and N training steps in both programs
 from the initial values that Weft computed, and compares losses and every variable after each step.
+With --record, the batches, TensorFlow's losses and the norms of its variables after the last step go
+to RECORD.json under the graph's name; the tests compare with them (Tests/Data/tensorflow_models.json).
 Needs tensorflow-cpu in the interpreter that runs it; WEFT is the weft command.
 """
 import argparse
@@ -45,6 +47,31 @@ def feeds_for(graph, signature, vocabulary, rng, batch=4):
     return feeds
 
 
+def digest(path):
+    """FNV-1a of a file, as the tests compute it."""
+    value = 0xCBF29CE484222325
+    for byte in open(path, "rb").read():
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def record(path, graph, batches, losses, norms):
+    """Puts one graph's results into the file of all."""
+    entries = {}
+    if os.path.exists(path):
+        entries = json.load(open(path, encoding="utf-8"))
+    entries[os.path.splitext(os.path.basename(graph))[0]] = {
+        "hash": digest(graph),
+        "batches": [{name: {"shape": list(value.shape), "values": value.ravel().tolist()}
+                     for name, value in feeds.items()} for feeds in batches],
+        "losses": losses, "norms": norms}
+    with open(path, "w", encoding="utf-8") as file:
+        # A graph in each line.
+        lines = [f"{json.dumps(k)}:{json.dumps(v, separators=(',', ':'), sort_keys=True)}"
+                 for k, v in sorted(entries.items())]
+        file.write("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("graph")
@@ -52,6 +79,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tolerance", type=float, default=1e-5)
+    parser.add_argument("--record")
     args = parser.parse_args()
     text = open(args.graph, encoding="utf-8").read()
     meta = json_format.Parse(text, v1.MetaGraphDef())
@@ -86,12 +114,14 @@ def main():
             load = lambda name: np.load(os.path.join(out, name))
 
             worst = 0.0
+            losses = []
             with v1.Session(graph=graph) as session:
                 # Both programs start from the values Weft's initializers drew.
                 for i, variable in enumerate(variables.values()):
                     variable.load(load(f"initial_{i}.npy"), session)
                 for s, feeds in enumerate(batches):
                     value, _ = session.run([loss, updates], feeds)
+                    losses.append(float(value))
                     mine = load(f"loss_{s}.npy")
                     difference = abs(float(value) - float(mine)) / max(1.0, abs(float(value)))
                     worst = max(worst, difference)
@@ -105,6 +135,10 @@ def main():
                             worst = max(worst, difference)
                             if difference > args.tolerance:
                                 print(f"  {name}: relative difference {difference:.2e}")
+                norms = {n: float(np.linalg.norm(np.asarray(session.run(v), np.float64)))
+                         for n, v in sorted(variables.items())}
+    if args.record:
+        record(args.record, args.graph, batches, losses, norms)
     print(f"{len(variables)} variables; worst relative difference {worst:.2e}")
     return 0 if worst <= args.tolerance else 1
 

@@ -125,4 +125,15 @@ import Testing
     #expect(json.code == 0)
     #expect((try? JSONSerialization.jsonObject(with: Data(json.out.utf8))) != nil)
   }
+
+  @Test func listsOps() throws {
+    let run = try Command.run("doctor", "--ops", in: try folder())
+    #expect(run.code == 0)
+    let rows = run.out.split(separator: "\n").map { $0.split(separator: "\t") }
+    #expect(rows.allSatisfy { $0.count == 4 })
+    #expect(rows.first?.first == "op")
+    #expect(rows.contains { $0[0] == "MatMul" && $0[2] == "rule" && $0[3] == "yes" })
+    #expect(rows.contains { $0[0] == "SaveV2" && $0[3].hasPrefix("refused: ") })
+    #expect(rows.contains { $0[0] == "Shape" && $0[1] == "int32 int64" && $0[2] == "zero" })
+  }
 }
