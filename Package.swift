@@ -105,7 +105,7 @@ let package = Package(
     tests(
       "WeftNNTests",
       [
-        "WeftNN", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",
+        "WeftNN", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",
         .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
     tests("WeftCLITests", ["Weft", "WeftCLI"]),

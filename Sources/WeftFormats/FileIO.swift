@@ -10,6 +10,9 @@
 
 /// Reading and writing whole files.
 enum FileIO {
+  /// Most bytes that are taken from what is no regular file.
+  private static let streamLimit = 1 << 30
+
   /// The bytes of a file, refused beyond `limit`.
   static func read(_ path: String, limit: Int) throws(FormatError) -> [UInt8] {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
@@ -23,6 +26,8 @@ enum FileIO {
       throw FormatError(.unreadable, "this is a folder, not a file", file: path)
     }
     guard Int(status.st_size) <= limit else { throw tooLarge(path, limit) }
+    // Pipes and devices may never end.
+    let limit = status.st_mode & S_IFMT == S_IFREG ? limit : min(limit, streamLimit)
     var bytes: [UInt8] = []
     // What stat says is a hint: pipes say zero, and files may grow.
     bytes.reserveCapacity(Int(status.st_size) + 1)
