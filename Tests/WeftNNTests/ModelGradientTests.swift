@@ -47,11 +47,13 @@ import WeftTensors
       try session.run([], targets: [model.initializer])
       cells = try variables.map { try #require(session.variables.existing($0.name)) }
       // Row b has b + 1 steps, so that every length from 1 to T occurs.
-      let ids = (0..<steps * steps).map { Int32(($0 * 5 + $0 / 3) % 7) }
+      let ids: [Int32] = (0..<steps * steps).map { place in Int32((place * 5 + place / 3) % 7) }
+      let next: [Int32] = ids.map { id in (id + 2) % 7 }
+      let lengths: [Int32] = (1...steps).map { length in Int32(length) }
+      let tokens = try Tensor(ids, shape: [steps, steps])
+      let targets = try Tensor(next, shape: [steps, steps])
       feeds = [
-        part.tokens: try Tensor(ids, shape: [steps, steps]),
-        part.targets: try Tensor(ids.map { ($0 + 2) % 7 }, shape: [steps, steps]),
-        part.lengths: try Tensor((1...steps).map { Int32($0) }),
+        part.tokens: tokens, part.targets: targets, part.lengths: try Tensor(lengths),
       ]
     }
 
