@@ -45,6 +45,8 @@ def main():
     parser.add_argument("--timeout", type=float, default=5, help="seconds without a result")
     parser.add_argument("--sweep", action="store_true", help="instead of random changes, every "
                         "integer of every seed in turn at the limits of its type; --count of them")
+    parser.add_argument("--unknown", action="store_true", help="with --sweep: placeholders do not "
+                        "say their sizes, and all that can be is differentiated")
     parser.add_argument("--only", default="", help="only changes whose function matches this")
     parser.add_argument("--verbs", type=float, default=0.05,
                         help="share of cases that another verb reads too, in a process of its own")
@@ -64,7 +66,7 @@ def main():
     os.makedirs(options.out, exist_ok=True)
     started = time.time()
     with tempfile.TemporaryDirectory(prefix="mutate") as work:
-        maker = Maker(options.weft, seeds, options.seed, work, options.only)
+        maker = Maker(options.weft, seeds, options.seed, work, options.only, options.unknown)
         runner = Runner(options, maker)
         if options.sweep:
             total = maker.sweep()

@@ -10,7 +10,7 @@ from .binary import damage
 from .graphs import Case, Pool
 from .structure import (m_append, m_big, m_deep, m_library, m_meta, m_node_drop, m_node_field,
                         m_node_order, m_node_twice, m_op, m_op_same_inputs, m_op_whole, m_rewire)
-from .sweep import change, places
+from .sweep import change, forget_shapes, places
 from .values import (m_attr_add, m_attr_drop, m_attr_kind, m_attr_twice, m_attr_value, m_constant,
                      m_constant_to_feed, m_empty_and_huge, m_feed, m_feed_edges, m_fetch, m_huge,
                      m_output_shapes, m_small_integers, m_step_again, m_type_everywhere,
@@ -30,8 +30,9 @@ UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class Maker:
-    def __init__(self, weft, seeds, seed, work, only=""):
+    def __init__(self, weft, seeds, seed, work, only="", unknown=False):
         self.weft, self.seeds, self.seed, self.work = weft, seeds, seed, work
+        self.unknown = unknown
         self.pool = Pool(seeds)
         chosen = [(w, m) for w, m in MUTATORS if re.search(only, m.__name__)]
         self.weights = [w for w, _ in chosen]
@@ -70,8 +71,11 @@ class Maker:
             index, place = self.places[number]
             case = Case(self.seeds[index])
             change(case, place)
+            if self.unknown:
+                forget_shapes(case, keep_rank=number % 2 == 0)
             # A quarter of those that can be are differentiated by Weft first.
-            action = "grad" if case.autodiff and number % 4 == 0 else "run"
+            chosen = self.unknown or number % 4 == 0
+            action = "grad" if case.autodiff and chosen else "run"
             return case, "json", self.serialize(case), action
         rng = random.Random(f"{self.seed}:{number}")
         index = rng.randrange(len(self.seeds))
