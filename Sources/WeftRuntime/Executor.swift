@@ -142,10 +142,13 @@ final class Execution: RunObjects, @unchecked Sendable {
     return try plan.fetches.map { try fetched($0, &copied) }
   }
 
+  /// Bytes for values, planned ones and those of sizes that a run decided.
+  var heldBytes: Int { slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } }
+
   // Values whose sizes a run decides, and copies of fetched ones, count against the memory limit
   // as planned values do.
   private func reserve(_ bytes: Int, _ what: String, copied: Int = 0) throws(WeftError) {
-    let held = slots.reduce(plan.arenaBytes + copied) { $0 + ($1.buffer?.byteCount ?? 0) }
+    let held = heldBytes + copied
     guard bytes <= memoryLimit - held else {
       throw WeftError(
         .resourceExhausted,
