@@ -118,6 +118,10 @@ final class Execution: RunObjects, @unchecked Sendable {
   func run(_ feeds: [Tensor]) throws -> [Tensor] {
     self.feeds = feeds
     defer { self.feeds = [] }
+    // What an earlier run made large must not leave this one, of other sizes, without room.
+    if heldBytes - plan.arenaBytes > memoryLimit / 4 {
+      for slot in slots.indices { slots[slot].buffer = nil }
+    }
     for entry in feedArguments { addresses[entry.argument] = feeds[entry.feed].buffer.base }
     for (index, step) in plan.steps.enumerated() {
       do {
