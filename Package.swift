@@ -101,7 +101,8 @@ let package = Package(
       "WeftTrainingTests",
       ["WeftTraining", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
-      "WeftRuntimeTests", ["WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
+      "WeftRuntimeTests",
+      ["WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftNNTests",
       [

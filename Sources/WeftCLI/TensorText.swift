@@ -6,23 +6,27 @@ import Weft
 enum TensorText {
   /// Tensors of more elements are described, not printed.
   static let limit = 1_000
+  /// A large tensor is described in parts of this many elements.
+  private static let part = 1 << 16
 
   /// `NAME  float32 [2, 3]` with the elements, or their range when there are many.
   static func block(_ name: String, _ tensor: Tensor) -> String {
     let head = "\(name)  \(tensor.type)"
     if tensor.count > limit {
-      guard let numbers = tensor.doubles, !numbers.isEmpty else { return head }
-      var low = numbers[0]
-      var high = numbers[0]
+      guard let first = tensor.doubles(in: 0..<1)?.first else { return head }
+      var low = first
+      var high = first
       var sum = 0.0
       var unusual = 0
-      for number in numbers {
-        low = Swift.min(low, number)
-        high = Swift.max(high, number)
-        sum += number
-        if !number.isFinite { unusual += 1 }
+      for start in stride(from: 0, to: tensor.count, by: part) {
+        for number in tensor.doubles(in: start..<Swift.min(start + part, tensor.count)) ?? [] {
+          low = Swift.min(low, number)
+          high = Swift.max(high, number)
+          sum += number
+          if !number.isFinite { unusual += 1 }
+        }
       }
-      var line = "\(head)  min \(low)  max \(high)  mean \(sum / Double(numbers.count))"
+      var line = "\(head)  min \(low)  max \(high)  mean \(sum / Double(tensor.count))"
       if unusual > 0 { line += "  not finite \(unusual)" }
       return line + "  (--outdir writes it)"
     }

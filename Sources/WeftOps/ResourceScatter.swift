@@ -42,8 +42,9 @@ enum VariableIndexRows {
       try ctx.checkVariable(0, try ctx.attrs.type("dtype"))
       let batch = try ctx.attrs.int("batch_dims")
       let params = ctx.variableShape(0)
-      guard let dims = params.dims, let ids = ctx.shape(1).dims else { return [.unknown] }
+      guard let dims = params.dims else { return [.unknown] }
       guard dims.count >= 1 else { throw ctx.error("needs a variable of rank >= 1, got \(params)") }
+      guard let ids = ctx.shape(1).dims else { return [.unknown] }
       guard batch >= 0, batch <= ids.count, batch < dims.count else {
         throw ctx.error("attr batch_dims = \(batch) does not fit \(params) and \(ctx.shape(1))")
       }

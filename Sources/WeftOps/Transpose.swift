@@ -21,6 +21,7 @@ enum TransposeRows {
     infer: { ctx in
       let length = try ctx.shape(1, rank: 1)[0]
       guard let dims = ctx.shape(0).dims else {
+        if let perm = ctx.integers(1) { _ = try check(perm, rank: perm.count) { ctx.error($0) } }
         return [try ctx.unknownShape(ofRank: length, "its permutation")]
       }
       guard length.isCompatible(with: .known(dims.count)) else {
@@ -33,8 +34,11 @@ enum TransposeRows {
     value: { ctx in ctx.smallValue() },
     gradient: .rule { g in
       if let perm = g.graph.integers(g.input(1)) {
-        var inverse = [Int](repeating: 0, count: perm.count)
-        for (i, p) in perm.enumerated() { inverse[p < 0 ? p + perm.count : p] = i }
+        let axes = try check(perm, rank: perm.count) {
+          WeftError(.invalidArgument, "\(g.node.op) \($0)")
+        }
+        var inverse = axes
+        for (i, axis) in axes.enumerated() { inverse[axis] = i }
         return [.dense(try g.gradient().transposed(permutation: inverse)), nil]
       }
       let inverse = try WeftOps.invertPermutation(g.input(1))

@@ -118,6 +118,10 @@ final class Execution: RunObjects, @unchecked Sendable {
   func run(_ feeds: [Tensor]) throws -> [Tensor] {
     self.feeds = feeds
     defer { self.feeds = [] }
+    // What an earlier run made large must not leave this one, of other sizes, without room.
+    if heldBytes - plan.arenaBytes > memoryLimit / 4 {
+      for slot in slots.indices { slots[slot].buffer = nil }
+    }
     for entry in feedArguments { addresses[entry.argument] = feeds[entry.feed].buffer.base }
     for (index, step) in plan.steps.enumerated() {
       do {
@@ -138,7 +142,23 @@ final class Execution: RunObjects, @unchecked Sendable {
         throw step.locate(error, plan)
       }
     }
-    return try plan.fetches.map { try fetched($0) }
+    var copied = 0
+    return try plan.fetches.map { try fetched($0, &copied) }
+  }
+
+  /// Bytes for values, planned ones and those of sizes that a run decided.
+  var heldBytes: Int { slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } }
+
+  // Values whose sizes a run decides, and copies of fetched ones, count against the memory limit
+  // as planned values do.
+  private func reserve(_ bytes: Int, _ what: String, copied: Int = 0) throws(WeftError) {
+    let held = heldBytes + copied
+    guard bytes <= memoryLimit - held else {
+      throw WeftError(
+        .resourceExhausted,
+        "\(what) needs \(bytes) bytes beside the \(held) of other values, the memory limit is "
+          + "\(memoryLimit)", category: .run)
+    }
   }
 
   private func memory(
@@ -154,9 +174,11 @@ final class Execution: RunObjects, @unchecked Sendable {
     return value.buffer.base
   }
 
-  private func fetched(_ argument: Argument) throws -> Tensor {
+  private func fetched(_ argument: Argument, _ copied: inout Int) throws -> Tensor {
     func copy(_ source: UnsafeRawPointer, _ dtype: DType, _ shape: [Int]) throws -> Tensor {
       let bytes = try Tensor.byteCount(dtype: dtype, shape: shape)
+      try reserve(bytes, "a fetched value", copied: copied)
+      copied += bytes
       let buffer = try Buffer(byteCount: bytes)
       if bytes > 0 { buffer.base.copyMemory(from: source, byteCount: bytes) }
       return try Tensor(dtype: dtype, shape: shape, buffer: buffer)
@@ -239,6 +261,8 @@ final class Execution: RunObjects, @unchecked Sendable {
       }
       let bytes = try Tensor.byteCount(dtype: plan.arguments[at].type.dtype, shape: shape)
       if (slots[slot].buffer?.byteCount ?? -1) < bytes {
+        slots[slot].buffer = nil
+        try reserve(bytes, step.def.name)
         slots[slot].buffer = try Buffer(byteCount: bytes)
       }
       slots[slot].shape = shape
@@ -259,7 +283,9 @@ final class Execution: RunObjects, @unchecked Sendable {
           from: addresses[step.argumentBase + input], byteCount: bytes)
       }
     case .call(let function):
-      let scratch = try Buffer(byteCount: step.kernel == nil ? ready.kernel.scratchBytes : 0)
+      let scratchBytes = step.kernel == nil ? ready.kernel.scratchBytes : 0
+      if scratchBytes > 0 { try reserve(scratchBytes, step.def.name) }
+      let scratch = try Buffer(byteCount: scratchBytes)
       let call = KernelCall(
         arguments: UnsafePointer(addresses + step.argumentBase), inputCount: step.inputCount,
         scratch: step.kernel == nil ? scratch.base : arena.base + step.scratchOffset, pool: pool,

@@ -124,6 +124,11 @@ public final class Session: @unchecked Sendable {
     try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets).plan }
   }
 
+  /// Bytes that the session holds for the values of its runs, between runs too.
+  package var heldBytes: Int {
+    lock.withLock { plans in plans.values.reduce(0) { $0 + $1.execution.heldBytes } }
+  }
+
   private func prepare(
     _ plans: inout [Key: Prepared], _ fetches: [Edge], _ feeds: [(Edge, TensorType)],
     _ targets: [Int]
@@ -137,6 +142,9 @@ public final class Session: @unchecked Sendable {
     let plan = try compile(
       graph, request: request, options: options.compile, sessionSeed: options.seed,
       variable: { variables.cell($0, dtype: $1) })
+    // What plans for other feeds hold is kept for their next run while there is room.
+    let held = plans.values.reduce(0) { $0 + $1.execution.heldBytes }
+    if held > options.compile.memoryLimit - plan.arenaBytes { plans.removeAll() }
     let execution = try Execution(
       plan: plan, pool: pool, store: variables, memoryLimit: options.compile.memoryLimit)
     execution.sessionSeed = options.seed

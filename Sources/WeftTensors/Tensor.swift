@@ -150,10 +150,13 @@ public struct Tensor: Sendable {
   }
 
   /// The elements as integers when the type is an integer type or bool; else nil.
-  public var integers: [Int]? {
+  public var integers: [Int]? { integers(in: 0..<count) }
+
+  private func integers(in range: Range<Int>) -> [Int]? {
     func all<Element: TensorElement & BinaryInteger>(_: Element.Type) -> [Int] {
-      UnsafeBufferPointer(start: buffer.base.assumingMemoryBound(to: Element.self), count: count)
-        .map { Int(truncatingIfNeeded: $0) }
+      UnsafeBufferPointer(start: buffer.base.assumingMemoryBound(to: Element.self), count: count)[
+        range
+      ].map { Int(truncatingIfNeeded: $0) }
     }
     return switch dtype {
     case .int8: all(Int8.self)
@@ -169,29 +172,31 @@ public struct Tensor: Sendable {
   }
 
   /// The elements as doubles when the type is a real number type; else nil.
-  public var doubles: [Double]? {
-    func all<Element: TensorElement & BinaryFloatingPoint>(_: Element.Type) -> [Double] {
-      UnsafeBufferPointer(start: buffer.base.assumingMemoryBound(to: Element.self), count: count)
-        .map { Double($0) }
+  public var doubles: [Double]? { doubles(in: 0..<count) }
+
+  /// Some of the elements, counted in C order, as doubles; nil for types without any.
+  ///
+  /// What goes through a large tensor in parts needs no second one of twice its size.
+  public func doubles(in range: Range<Int>) -> [Double]? {
+    func all<Element: TensorElement>(
+      _: Element.Type, _ value: (Element) -> Double
+    ) -> [Double] {
+      UnsafeBufferPointer(start: buffer.base.assumingMemoryBound(to: Element.self), count: count)[
+        range
+      ].map(value)
     }
     switch dtype {
-    case .float32: return all(Float.self)
-    case .float64: return all(Double.self)
+    case .float32: return all(Float.self) { Double($0) }
+    case .float64: return all(Double.self) { $0 }
     case .float16:
       #if !(os(macOS) && arch(x86_64))
-        return all(Float16.self)
+        return all(Float16.self) { Double($0) }
       #else
         return nil
       #endif
-    case .bfloat16:
-      return UnsafeBufferPointer(
-        start: buffer.base.assumingMemoryBound(to: BFloat16.self), count: count
-      ).map { Double($0.float) }
-    case .uint64:
-      return UnsafeBufferPointer(
-        start: buffer.base.assumingMemoryBound(to: UInt64.self), count: count
-      ).map { Double($0) }
-    default: return integers?.map { Double($0) }
+    case .bfloat16: return all(BFloat16.self) { Double($0.float) }
+    case .uint64: return all(UInt64.self) { Double($0) }
+    default: return integers(in: range)?.map { Double($0) }
     }
   }
 

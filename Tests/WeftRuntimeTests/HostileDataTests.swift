@@ -2,6 +2,7 @@
 
 import Foundation
 import Testing
+import WeftCompiler
 import WeftFormats
 import WeftGraph
 import WeftOps
@@ -39,6 +40,8 @@ struct HostileCase: Decodable, Sendable, CustomTestStringConvertible {
   var graph_generator: String?
   /// Without any, loading must fail.
   var steps: [Step]?
+  /// The session's memory limit.
+  var memory: Int?
   var code: String
   var contains: [String]
 
@@ -52,7 +55,10 @@ struct HostileCase: Decodable, Sendable, CustomTestStringConvertible {
 
   /// Loads the graph and runs the steps.
   func perform() throws {
-    let session = Session(try GraphFile.decode(try bytes(), registry: .standard))
+    var options = SessionOptions()
+    if let memory { options.compile.memoryLimit = memory }
+    let session = Session(
+      try GraphFile.decode(try bytes(), registry: .standard), options: options)
     for step in steps ?? [] {
       let fetches = try (step.fetches ?? []).map { try session.graph.edge($0) }
       let targets = try (step.targets ?? []).map { try #require(session.graph.nodeID($0)) }

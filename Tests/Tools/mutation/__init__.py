@@ -1,0 +1,1 @@
+"""Damages graph files in structured ways and runs them; mutate_graphs.py is the command."""
