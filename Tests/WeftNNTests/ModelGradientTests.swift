@@ -43,7 +43,8 @@ import WeftTensors
       second = try zip(
         WeftOps.gradients(of: [projection], withRespectTo: variables.map(\.handle)), variables
       ).map { try $0.map { try dense($0) } ?? zerosLike($1.value) }
-      session = Session(model.graph)
+      let session = Session(model.graph)
+      self.session = session
       try session.run([], targets: [model.initializer])
       cells = try variables.map { try #require(session.variables.existing($0.name)) }
       // Row b has b + 1 steps, so that every length from 1 to T occurs.
