@@ -94,7 +94,11 @@ struct Spread {
   func full(_ value: Output) throws -> Output {
     let kept = try keepingDims(value)
     if let sizes = g.input(0).shape.known {
-      return try kept.broadcast(to: g.graph.constant(sizes.map { Int32(clamping: $0) }))
+      let narrow = sizes.compactMap { Int32(exactly: $0) }
+      let shape =
+        narrow.count == sizes.count
+        ? try g.graph.constant(narrow) : try g.graph.constant(sizes.map { Int64($0) })
+      return try kept.broadcast(to: shape)
     }
     return try kept.broadcast(to: g.input(0).shapeTensor())
   }
