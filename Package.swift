@@ -106,7 +106,8 @@ let package = Package(
     tests(
       "WeftNNTests",
       [
-        "WeftNN", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors",
+        "WeftNN", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps",
+        "WeftTensors",
         .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
     tests("WeftCLITests", ["Weft", "WeftCLI"]),
