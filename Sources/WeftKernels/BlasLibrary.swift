@@ -12,7 +12,8 @@ internal import CWeftVectorMath
 /// OpenBLAS picks kernels by CPU model. A CPU younger than the library is taken for the oldest one
 /// it knows (0.3.21 runs SSE3 loops on an Emerald Rapids, a quarter of the speed of its own AVX-512
 /// kernels), so where the pick lacks AVX2 and the CPU has it, Weft asks OpenBLAS to pick again by
-/// what the CPU can do. Whoever sets `OPENBLAS_CORETYPE` keeps that choice.
+/// what the CPU can do. Whoever sets `OPENBLAS_CORETYPE` keeps that choice. No other thread may be
+/// inside OpenBLAS at that moment: it is the first run of the first session.
 public struct BlasLibrary: Sendable {
   /// What the library says of itself: version, build options.
   public let configuration: String

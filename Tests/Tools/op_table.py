@@ -40,7 +40,8 @@ DIFFERENT = [
      "not done; the cases that fail hold some of them."),
     ("Factors, determinants and solutions of float32 matrices are computed in float64",
      "they are small, and nothing is lost."),
-    ("Sums of float32 have another order", "the kernels are other ones; the last bits may differ."),
+    ("Some sums and products of float32 have another order",
+     "the kernels are other ones; the last bits may differ."),
     ("`PrintV2` writes to the error stream whatever stream it names", "a graph writes to no file."),
     ("No gradient: products of complex matrices, `Einsum` with an ellipsis that is summed or does not "
      "come first, `ResourceGather` with `batch_dims`",
