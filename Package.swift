@@ -56,7 +56,7 @@ let package = Package(
       exclude: ["Protos"]),
 
     // From graph to plan to run.
-    library("WeftCompiler", ["WeftOps"]),
+    library("WeftCompiler", ["WeftOps", "WeftKernels"]),
     library("WeftRuntime", ["WeftCompiler"]),
 
     // What users build with.

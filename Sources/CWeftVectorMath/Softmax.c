@@ -15,16 +15,21 @@ static void exp_shifted_blocks_f64(const double *x, double shift, double *y, ptr
 #define FN(name) weft_##name##_f32
 #define XENT(label) weft_softmax_xent_rows_f32_##label
 #define LOG weft_logf
+#define CUT(e) (weft_bits32(e) >> 31)
 #include "SoftmaxRows.h"
+#include "SoftmaxTiles.h"
 #undef T
 #undef NAME
 #undef FN
 #undef XENT
 #undef LOG
+#undef CUT
 
 #define T double
 #define NAME(name) name##_f64
 #define FN(name) weft_##name##_f64
 #define XENT(label) weft_softmax_xent_rows_f64_##label
 #define LOG log
+#define CUT(e) (weft_bits64(e) >> 63)
 #include "SoftmaxRows.h"
+#include "SoftmaxTiles.h"

@@ -47,11 +47,17 @@ package let pipeline: [Pass] = [
     run: { try $0.specialize() }),
   Pass(name: "fold", purpose: "replace known values by constants", run: { $0.fold() }),
   Pass(
+    name: "order", purpose: "drop orderings on nodes without effects",
+    run: { $0.dropIdleControls() }),
+  Pass(
     name: "cse", purpose: "compute equal expressions once", run: { $0.mergeCommon() }),
+  Pass(
+    name: "crossentropy", purpose: "dense layer, softmax, loss and gradients in chunks of rows",
+    run: { $0.fuseLinearCrossEntropy() }),
 ]
 
 /// Names of the passes that may be switched off.
-public let optionalPasses = ["fold", "cse"]
+public let optionalPasses = pipeline.map(\.name).filter { $0 != "specialize" }
 
 extension IR {
   package mutating func runPasses(_ options: CompileOptions) throws -> [PassReport] {

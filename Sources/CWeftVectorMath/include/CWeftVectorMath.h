@@ -216,5 +216,6 @@ void weft_softmax_xent_dense_rows_f64(
 #endif
 
 #include "WeftCells.h"
+#include "WeftCrossEntropy.h"
 #include "WeftOptimizers.h"
 #include "WeftRandom.h"

@@ -92,7 +92,7 @@ extension IR {
     let node = nodes[id]
     let traits = node.def.traits
     guard !node.isStateful, !traits.contains(.readsVariable), !traits.contains(.dataDependent),
-      known[Edge(node: id, port: 0)] == nil, !node.outputs.isEmpty,
+      node.outputs.indices.contains(where: { known[Edge(node: id, port: $0)] == nil }),
       case .kernel(let lower) = node.def.lowering
     else { return }
     var inputs: [Tensor] = []

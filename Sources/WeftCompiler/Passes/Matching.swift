@@ -1,0 +1,141 @@
+// What passes share: who uses a value, what a value is a view of, and replacing one by another.
+
+internal import WeftGraph
+internal import WeftOps
+internal import WeftTensors
+
+/// The users of every value of a working graph, as it was when the table was made.
+struct Users {
+  struct Use: Equatable {
+    let node: Int
+    let input: Int
+  }
+  private var table: [[Use]]
+  private let base: [Int]
+  private var isFetched: [Bool]
+
+  init(_ ir: IR) {
+    var base: [Int] = []
+    var count = 0
+    for node in ir.nodes {
+      base.append(count)
+      count += node.outputs.count
+    }
+    table = Array(repeating: [], count: count)
+    isFetched = Array(repeating: false, count: count)
+    self.base = base
+    for id in ir.nodes.indices where ir.live[id] {
+      for (input, edge) in ir.nodes[id].inputs.enumerated() {
+        table[base[edge.node] + edge.port].append(Use(node: id, input: input))
+      }
+    }
+    for edge in ir.fetches { isFetched[base[edge.node] + edge.port] = true }
+  }
+
+  /// The uses of `edge`, by node.
+  subscript(edge: Edge) -> [Use] { table[base[edge.node] + edge.port] }
+  /// Whether `edge` is a fetch.
+  func fetched(_ edge: Edge) -> Bool { isFetched[base[edge.node] + edge.port] }
+
+  /// The uses of `edge` and of what are views of it, each with the edge used; nil when one of them
+  /// is a fetch.
+  func through(_ edge: Edge, _ ir: IR) -> [(use: Use, edge: Edge)]? {
+    if fetched(edge) { return nil }
+    var all: [(use: Use, edge: Edge)] = []
+    for use in self[edge] {
+      if use.input == 0, ir.isPlainView(use.node) {
+        guard let more = through(Edge(node: use.node, port: 0), ir) else { return nil }
+        all += more
+      } else {
+        all.append((use, edge))
+      }
+    }
+    return all
+  }
+}
+
+extension IR {
+  /// Whether a node's output is its first input under another shape, with no effect beside.
+  func isPlainView(_ id: Int) -> Bool {
+    let node = nodes[id]
+    guard case .op = node.kind, node.def.traits.contains(.view), !node.isStateful,
+      !node.def.traits.contains(.readsVariable), node.outputs.count == 1, let first = node.inputs.first
+    else { return false }
+    return !type(first).isReference && !node.outputs[0].isReference
+      && type(first).dtype == node.outputs[0].dtype && type(first).dtype.isPlain
+  }
+
+  /// The value that `edge` is a view of.
+  func root(_ edge: Edge) -> Edge {
+    var edge = edge
+    while isPlainView(edge.node) { edge = nodes[edge.node].inputs[0] }
+    return edge
+  }
+
+  /// Whether a node is an op of this row.
+  func isOp(_ id: Int, _ def: OpDef) -> Bool {
+    guard case .op = nodes[id].kind else { return false }
+    return nodes[id].def === def
+  }
+
+  func isOp(_ id: Int, _ defs: [OpDef]) -> Bool { defs.contains { isOp(id, $0) } }
+
+  /// A boolean attribute, or its default.
+  func flag(_ id: Int, _ name: String) -> Bool {
+    (try? Attrs(nodes[id].attrs, signature: nodes[id].def.signature).bool(name)) ?? false
+  }
+
+  /// An integer attribute, or its default.
+  func integer(_ id: Int, _ name: String) -> Int? {
+    try? Attrs(nodes[id].attrs, signature: nodes[id].def.signature).int(name)
+  }
+
+  /// The known sizes of `edge`.
+  func shape(_ edge: Edge) -> [Int]? { type(edge).shape.known }
+
+  /// Whether any of `sources` needs what node `id` gives.
+  func anyDepends(_ sources: [Edge], on id: Int) -> Bool {
+    var seen = Set<Int>()
+    var stack = sources.map(\.node)
+    while let next = stack.popLast() {
+      if next == id { return true }
+      guard seen.insert(next).inserted else { continue }
+      stack += nodes[next].inputs.map(\.node)
+      stack += nodes[next].controls
+    }
+    return false
+  }
+
+  /// Adds a node and returns its id.
+  mutating func append(_ node: IRNode) -> Int {
+    nodes.append(node)
+    live.append(true)
+    return nodes.count - 1
+  }
+
+  /// Uses `table`'s values in place of its keys everywhere.
+  mutating func replace(_ table: [Edge: Edge]) {
+    for id in nodes.indices where live[id] {
+      for index in nodes[id].inputs.indices {
+        if let new = table[nodes[id].inputs[index]] { nodes[id].inputs[index] = new }
+      }
+    }
+    for index in fetches.indices {
+      if let new = table[fetches[index]] { fetches[index] = new }
+    }
+  }
+}
+
+extension OpDef {
+  /// The row of a kernel that a pass made of several nodes. It stands in plans only.
+  static func fused(
+    _ name: String, inputs: [String], outputs: [String], summary: String,
+    _ lower: @escaping @Sendable (LowerContext) throws -> Kernel
+  ) -> OpDef {
+    func list(_ names: [String]) -> String { names.map { $0 + ": T" }.joined(separator: ", ") }
+    return OpDef(
+      name, list(inputs) + " -> " + list(outputs), "T: type", summary: summary,
+      infer: { ctx in throw ctx.error("is made after shapes are known") },
+      gradient: .none("it is made by the compiler"), lowering: .kernel(lower))
+  }
+}
