@@ -50,10 +50,16 @@ package let pipeline: [Pass] = [
     name: "order", purpose: "drop orderings on nodes without effects",
     run: { $0.dropIdleControls() }),
   Pass(
+    name: "forward", purpose: "leave out nodes that only pass a value on",
+    run: { $0.forwardValues() }),
+  Pass(
     name: "cse", purpose: "compute equal expressions once", run: { $0.mergeCommon() }),
   Pass(
     name: "crossentropy", purpose: "dense layer, softmax, loss and gradients in chunks of rows",
     run: { $0.fuseLinearCrossEntropy() }),
+  Pass(
+    name: "reroll", purpose: "roll the steps of unrolled recurrences up into loops",
+    run: { $0.reroll() }),
 ]
 
 /// Names of the passes that may be switched off.

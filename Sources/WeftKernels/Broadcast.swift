@@ -2,32 +2,6 @@
 
 public import WeftTensors
 
-/// One input, one output, `n` elements.
-public typealias UnaryRow = @Sendable (UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void
-
-/// Two inputs, one output, `n` elements; the kind says which input is a single element.
-public typealias BinaryRow =
-  @Sendable (
-    UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, Int, RowKind
-  ) -> Void
-
-/// Three inputs with element steps of 0 or 1, one output, `n` elements.
-public typealias TernaryRow =
-  @Sendable (
-    UnsafeRawPointer, Int, UnsafeRawPointer, Int, UnsafeRawPointer, Int, UnsafeMutableRawPointer,
-    Int
-  ) -> Void
-
-/// Which of two operands of a row is one element that stands for all.
-public enum RowKind: Sendable {
-  /// Both operands are rows.
-  case both
-  /// The right operand is one element.
-  case scalarRight
-  /// The left operand is one element.
-  case scalarLeft
-}
-
 /// Elements of work below which a job is not shared out.
 public let elementwiseGrain = 16_384
 

@@ -34,7 +34,7 @@ let castOpRow: OpDef = OpDef(
       throw ctx.error("cannot convert \(from.name) to \(to.name)")
     }
     let (count, inSize, outSize) = (ctx.count(0), from.byteSize, to.byteSize)
-    return Kernel(
+    var kernel = Kernel(
       ctx.kernelName("cast", from) + "To" + ctx.kernelName("", to),
       inPlace: inSize == outSize ? [[0]] : [], flops: count
     ) { call in
@@ -42,6 +42,8 @@ let castOpRow: OpDef = OpDef(
         call.rawInput(0), call.rawOutput(0), count: count, inputSize: inSize, outputSize: outSize,
         pool: call.pool, row: row)
     }
+    kernel.loop = .unary(row)
+    return kernel
   })
 
 extension Output {

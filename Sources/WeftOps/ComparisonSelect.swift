@@ -82,11 +82,16 @@ let selectRow: OpDef = OpDef(
       throw ctx.unsupported(dtype)
     }
     let size = dtype.byteSize
-    return Kernel(ctx.kernelName("select", dtype), inPlace: [[1, 2]], flops: plan.count) { call in
+    var kernel = Kernel(
+      ctx.kernelName("select", dtype), inPlace: [[1, 2]], flops: plan.count
+    ) { call in
       plan.run(
         call.rawInput(0), sizeA: 1, call.rawInput(1), sizeB: size, call.rawInput(2), sizeC: size,
         call.rawOutput(0), outputSize: size, pool: call.pool, row: row)
     }
+    // A vector condition does not broadcast as others do.
+    if ctx.shape(0).count == shape.count { kernel.loop = .ternary(row) }
+    return kernel
   })
 
 private func stringSelect(_ ctx: LowerContext, _ plan: BroadcastPlan) throws -> Kernel {

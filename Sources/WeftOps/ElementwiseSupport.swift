@@ -51,13 +51,15 @@ extension LowerContext {
   func elementwise(_ label: String, _ row: UnaryRow?, cost: Int = 1) throws -> Kernel {
     guard let row else { throw unsupported(dtype(0)) }
     let (count, inSize, outSize) = (count(0), dtype(0).byteSize, outputs[0].dtype.byteSize)
-    return Kernel(
+    var kernel = Kernel(
       kernelName(label, dtype(0)), inPlace: inSize == outSize ? [[0]] : [], flops: count &* cost
     ) { call in
       runUnary(
         call.rawInput(0), call.rawOutput(0), count: count, inputSize: inSize, outputSize: outSize,
         pool: call.pool, row: row)
     }
+    kernel.loop = .unary(row)
+    return kernel
   }
 
   /// The kernel of an elementwise function of two operands that broadcast.
@@ -71,11 +73,13 @@ extension LowerContext {
     let reusable = inSize == outSize ? [0, 1].filter { shape($0) == outputShape(0) } : []
     let name = kernelName(label, dtype(0))
     guard let fault, dtype(0).isInteger else {
-      return Kernel(name, inPlace: [reusable], flops: plan.count) { call in
+      var kernel = Kernel(name, inPlace: [reusable], flops: plan.count) { call in
         plan.run(
           call.rawInput(0), call.rawInput(1), call.rawOutput(0), inputSize: inSize,
           outputSize: outSize, pool: call.pool, row: row)
       }
+      kernel.loop = .binary(row)
+      return kernel
     }
     let (type, count) = (dtype(1), count(1))
     let failure = error(fault.text)
@@ -96,13 +100,15 @@ extension LowerContext {
     let sizes = (dtype(0).byteSize, dtype(1).byteSize, dtype(2).byteSize)
     let outSize = outputs[0].dtype.byteSize
     let reusable = inPlace.filter { shape($0) == outputShape(0) }
-    return Kernel(
+    var kernel = Kernel(
       kernelName(label, outputs[0].dtype), inPlace: [reusable], flops: plan.count
     ) { call in
       plan.run(
         call.rawInput(0), sizeA: sizes.0, call.rawInput(1), sizeB: sizes.1, call.rawInput(2),
         sizeC: sizes.2, call.rawOutput(0), outputSize: outSize, pool: call.pool, row: row)
     }
+    kernel.loop = .ternary(row)
+    return kernel
   }
 }
 

@@ -30,6 +30,9 @@ public struct Kernel: Sendable {
   public var bounds: [[Int]?] = []
   /// Floating-point operations of one call, for reports.
   public var flops: Int
+  /// The loop over one row, for a kernel that is nothing but this loop over operands that broadcast
+  /// to the output's shape. It reads an element before it writes the same one.
+  public var loop: ElementwiseLoop?
 
   /// A kernel that calls `function`.
   public init(

@@ -56,6 +56,31 @@ extension IR {
     let outputs: [TensorType]
   }
 
+  // A read of a variable that waits for nothing: all of them see the value from before the run's
+  // writes.
+  private func isEarlyRead(_ id: Int) -> Bool {
+    let node = nodes[id]
+    guard node.controls.isEmpty, node.def.traits == [.stateful, .readsVariable, .view],
+      let handle = node.inputs.first, case .variable = nodes[handle.node].kind
+    else { return false }
+    return true
+  }
+
+  /// Nodes that only pass a value on are left out.
+  mutating func forwardValues() {
+    var table: [Edge: Edge] = [:]
+    for id in nodes.indices where live[id] && nodes[id].controls.isEmpty && isPlainView(id) {
+      let source = nodes[id].inputs[0]
+      if type(source) == nodes[id].outputs[0] { table[Edge(node: id, port: 0)] = source }
+    }
+    for (edge, var source) in table {
+      while let next = table[source] { source = next }
+      table[edge] = source
+    }
+    replace(table)
+    markLive()
+  }
+
   /// Nodes that compute the same from the same become one.
   mutating func mergeCommon() {
     var seen: [Key: Int] = [:]
@@ -72,9 +97,10 @@ extension IR {
       switch node.kind {
       case .constant(let value): constant = .tensor(value)
       case .op:
-        if node.isStateful || node.def.traits.contains(.readsVariable)
-          || node.outputs.contains(where: { $0.isReference || !$0.dtype.isPlain })
-          || node.inputs.contains(where: { type($0).isReference })
+        if !isEarlyRead(id),
+          node.isStateful || node.def.traits.contains(.readsVariable)
+            || node.outputs.contains(where: { $0.isReference || !$0.dtype.isPlain })
+            || node.inputs.contains(where: { type($0).isReference })
         {
           continue
         }

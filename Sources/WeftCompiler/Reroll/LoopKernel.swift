@@ -1,0 +1,105 @@
+// Running a rolled loop: chunks of rows side by side, each through all steps.
+
+internal import Synchronization
+internal import WeftGraph
+internal import WeftKernels
+internal import WeftTensors
+
+extension LoopBody {
+  /// The kernel of the whole loop.
+  func kernel() throws -> Kernel {
+    let chunk = self.chunk
+    let count = rows > 0 ? (rows + chunk - 1) / chunk : 1
+    let whole = try LoopProgram(self, rows: chunk)
+    let rest = rows - (count - 1) * chunk
+    let tail = rows > 0 && rest != chunk ? try LoopProgram(self, rows: rest) : whole
+    let local = max(whole.localBytes, tail.localBytes)
+    let (perStep, overflow) = whole.flops.multipliedReportingOverflow(by: count - 1)
+    let (bytes, tooMany) = local.multipliedReportingOverflow(by: count)
+    guard !overflow, !tooMany else {
+      throw WeftError(.resourceExhausted, "a loop's memory is too large")
+    }
+    let flops = (perStep &+ tail.flops).multipliedReportingOverflow(by: steps)
+    let run = LoopRun(body: self)
+    return Kernel(
+      isReversed ? "loopBackward" : "loop", scratchBytes: bytes,
+      flops: flops.overflow ? .max : flops.partialValue
+    ) { call in
+      let base = call.scratch
+      let (arguments, pool, objects) = (call.arguments, call.pool, call.objects)
+      let failure = Mutex<(chunk: Int, error: any Error)?>(nil)
+      pool.parallel(count) { index in
+        do {
+          try run.chunk(
+            index == count - 1 ? tail : whole, firstRow: index * chunk, arguments: arguments,
+            local: base + index * local, pool: pool, objects: objects)
+        } catch {
+          failure.withLock { if index < ($0?.chunk ?? .max) { $0 = (index, error) } }
+        }
+      }
+      if let failed = failure.withLock({ $0?.error }) { throw failed }
+    }
+  }
+}
+
+private struct LoopRun: Sendable {
+  let steps: Int
+  let isReversed: Bool
+
+  init(body: LoopBody) {
+    steps = body.steps
+    isReversed = body.isReversed
+  }
+
+  func chunk(
+    _ program: LoopProgram, firstRow: Int,
+    arguments: UnsafePointer<UnsafeMutableRawPointer>, local: UnsafeMutableRawPointer,
+    pool: ThreadPool, objects: RunObjects
+  ) throws {
+    try withUnsafeTemporaryAllocation(
+      of: UnsafeMutableRawPointer.self, capacity: program.addresses.count + 1
+    ) { buffer in
+      guard let pointers = buffer.baseAddress else { return }
+      for index in 0..<steps {
+        let step = isReversed ? steps - 1 - index : index
+        for (place, address) in program.addresses.enumerated() {
+          (pointers + place).initialize(
+            to: self.address(address, step, firstRow, arguments, local))
+        }
+        for (unit, first, _) in program.units {
+          switch unit {
+          case .kernel(let function, let inputCount, let scratch):
+            let call = KernelCall(
+              arguments: UnsafePointer(pointers + first), inputCount: inputCount,
+              scratch: local + scratch, pool: pool, objects: objects, objectBase: 0)
+            try function(call)
+          case .program(let code, let registers):
+            code.run(
+              rows: 0, program.rows, bases: UnsafePointer(pointers + first),
+              registers: local + registers)
+          }
+        }
+      }
+    }
+  }
+
+  @inline(__always)
+  private func address(
+    _ address: LoopProgram.Address, _ step: Int, _ firstRow: Int,
+    _ arguments: UnsafePointer<UnsafeMutableRawPointer>, _ local: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
+    var at = step + address.shift
+    if at < 0 || at >= steps {
+      if let boundary = address.boundary {
+        return arguments[boundary.argument] + firstRow * boundary.rowBytes
+      }
+      // What no step needs: any step's value does.
+      at = step
+    }
+    let start = (address.alternates ? at & 1 : at) * address.stride + address.offset
+    switch address.base {
+    case .argument(let index): return arguments[index] + (start + firstRow * address.rowBytes)
+    case .local: return local + start
+    }
+  }
+}
