@@ -64,6 +64,9 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Refuse a run that needs more memory for its values, such as 512M or 2G.")
   var memoryLimit: ByteCount?
 
+  @Option(help: PassList.help)
+  var passes: PassList?
+
   func validate() throws { try SessionArguments.check(threads) }
 
   /// Throws (usage) for a number of threads that no machine has.
@@ -76,6 +79,7 @@ struct SessionArguments: ParsableArguments {
   /// A session over the model with the variables restored.
   func session(_ model: Model) throws -> Session {
     var options = SessionOptions(threads: threads, seed: seed)
+    if let passes { options.compile.disabled = passes.disabled }
     if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
     let session = Session(model.graph, options: options)
     if let checkpoint = try model.checkpoint(restore) {

@@ -26,8 +26,8 @@ struct PlanCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The shape of an input.", valueName: "NAME=DIMS"))
   var shape: [String] = []
 
-  @Option(help: "Only these optional passes, separated by commas; 'none' for none.")
-  var passes: String?
+  @Option(help: PassList.help)
+  var passes: PassList?
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -80,15 +80,7 @@ struct PlanCommand: ParsableCommand {
       feeds.append((edge, TensorType(type.dtype, Shape(sizes))))
     }
     var options = CompileOptions()
-    if let passes {
-      let kept = passes.split(separator: ",").map(String.init)
-      if let unknown = kept.first(where: { $0 != "none" && !optionalPasses.contains($0) }) {
-        throw WeftError(
-          .notFound, "no optional pass is called '\(unknown)'", category: .usage,
-          hint: "there are \(optionalPasses.joined(separator: ", "))")
-      }
-      options.disabled = Set(optionalPasses).subtracting(kept)
-    }
+    if let passes { options.disabled = passes.disabled }
     let session = Session(graph, options: SessionOptions(threads: 1, compile: options))
     let plan = try session.plan(request.fetches.map(\.edge), feeds: feeds, targets: request.targets)
     Console.print(json ? PlanText.json(plan).text : dot ? PlanText.dot(plan) : plan.description)

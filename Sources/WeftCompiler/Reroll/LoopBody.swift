@@ -141,9 +141,23 @@ struct LoopBody: Sendable {
         inputs: types, outputs: op.outputs.map { cut(values[$0].type, to: count) },
         tensors: { $0 < known.count ? known[$0] : nil },
         variables: { _ in throw WeftError(.internal, "no variable in a step") }))
+    if let product = product(op, types, rows: count) { return product }
     guard kernel.bounds.isEmpty else {
       throw WeftError(.unimplemented, "\(op.def.name) has results of unknown size")
     }
     return kernel
+  }
+
+  // A product within a chunk of rows: one call, since other threads have chunks of their own.
+  private func product(_ op: Op, _ types: [TensorType], rows count: Int) -> Kernel? {
+    guard op.def === KnownOp.matMul, rows > 0, chunk < rows, let a = types[0].shape.known,
+      let b = types[1].shape.known,
+      let tb = try? Attrs(op.attrs, signature: op.def.signature).bool("transpose_b"),
+      let multiply = MatrixProduct.single(
+        MatrixProduct.Sizes(m: count, n: b[tb ? 0 : 1], k: a[1], transB: tb), types[0].dtype)
+    else { return nil }
+    return Kernel("matmul", flops: 2 * count * b[0] * b[1]) { call in
+      multiply(call.rawInput(0), call.rawInput(1), call.rawOutput(0))
+    }
   }
 }

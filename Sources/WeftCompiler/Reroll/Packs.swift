@@ -21,7 +21,7 @@ struct Pack {
   let def: OpDef
   let attrs: [String: AttrValue]
   let outputs: [TensorType]
-  let inputTypes: [TensorType]
+  var inputTypes: [TensorType]
   let origin: Origin
   let rank: Int
   /// The node of each step; nil in a step that does not need one, and everywhere when the pack was
@@ -42,6 +42,8 @@ struct PackFinder {
   private let position: [Int]
   private var work: [Int] = []
   private var pending: [(pack: Int, input: Int)] = []
+  /// Sums that were made for a step, and the one term that stood there.
+  private var filled: [Int: Edge] = [:]
 
   init(_ ir: IR, steps: Int, position: [Int]) {
     self.ir = ir
@@ -227,6 +229,7 @@ struct PackFinder {
     let made = ir.append(copy)
     guard let user = packs[pack].lanes[lane] else { return false }
     ir.nodes[user].inputs[input] = Edge(node: made, port: 0)
+    filled[made] = given[lane]
     return admit(given.indices.map { $0 == lane ? made : given[$0].node })
   }
 
@@ -321,7 +324,8 @@ struct PackFinder {
         if packs[source.pack].lanes.indices.contains(other),
           let node = packs[source.pack].lanes[other]
         {
-          fits = fits && edge.node == node && edge.port == all[lane]?.port
+          let isSame = edge.node == node && edge.port == all[lane]?.port
+          fits = fits && (isSame || filled[node] == edge)
         } else {
           boundary.append(edge)
         }

@@ -283,6 +283,7 @@ struct Roller {
         var term = packs[index]
         term.lanes = Array(repeating: nil, count: steps)
         term.name += "/part\(place)"
+        term.inputTypes = [packs[join].inputTypes[place], ir.type(slice)]
         term.inputs = [part, .same(slice)]
         packs.append(term)
         groupOf.append(-1)
