@@ -83,6 +83,8 @@ public struct GraphSnapshot: Sendable {
   /// Parts of the file that Weft carries but does not interpret: field name to serialized bytes
   /// (`versions`, `library`, `metaInfoDef`, `saverDef`, `assetFileDef`, `objectGraphDef`, ...).
   public var passthrough: OrderedDictionary<String, [UInt8]> = [:]
+  /// Functions that nodes call, by name.
+  public var functions: OrderedDictionary<String, GraphFunction> = [:]
 
   var index: [String: Int] = [:]
 
@@ -179,6 +181,11 @@ public final class Graph {
   public var passthrough: OrderedDictionary<String, [UInt8]> {
     get { snapshot.passthrough }
     set { snapshot.passthrough = newValue }
+  }
+  /// Functions that nodes call, by name.
+  public var functions: OrderedDictionary<String, GraphFunction> {
+    get { snapshot.functions }
+    set { snapshot.functions = newValue }
   }
 
   /// The tensor called `name` or `name:port`.
@@ -314,6 +321,16 @@ public final class Graph {
   func setTypes(_ id: Int, _ outputs: [TensorType], _ handles: [HandleType?]) {
     snapshot.nodes[id].outputs = outputs
     snapshot.nodes[id].handles = handles
+  }
+
+  /// Gives a node other inputs, attributes and output types: how a loop gets more variables.
+  package func rewrite(
+    _ id: Int, inputs: [Edge], attrs: [String: AttrValue], outputs: [TensorType],
+    handles: [HandleType?]
+  ) {
+    snapshot.nodes[id].inputs = inputs
+    snapshot.nodes[id].attrs = attrs
+    setTypes(id, outputs, handles)
   }
 
   func setInputs(_ id: Int, _ inputs: [Edge], _ controls: [Int]) {
