@@ -92,7 +92,9 @@ extension OpDef {
 
   /// The op's part in TensorFlow 1's control flow, if it has one.
   package var controlRole: ControlRole? {
-    switch name {
+    // What the compiler made of such an op keeps its name.
+    if traits.contains(.nested) { return nil }
+    return switch name {
     case ControlFlowRows.switchRow.name, ControlFlowRows.refSwitch.name: .branch
     case ControlFlowRows.merge.name, ControlFlowRows.refMerge.name: .merge
     case ControlFlowRows.enter.name, ControlFlowRows.refEnter.name: .enter

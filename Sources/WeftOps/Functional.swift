@@ -118,6 +118,8 @@ extension OpDef {
 
   /// What the op does with functions of the library, if anything.
   package var functionalRole: FunctionalRole? {
+    // What the compiler made of such an op keeps its name.
+    if traits.contains(.nested) { return nil }
     if isCall { return .call }
     switch name {
     case FunctionalRows.ifRow.name, FunctionalRows.statelessIf.name: return .conditional
