@@ -11,7 +11,7 @@ enum StackRows {
     summary: "A new empty stack.", traits: [.stateful, .makesObject],
     infer: { ctx in
       try ctx.checkScalar(0)
-      return [.scalar]
+      return [TensorArrayRows.handleShape]
     },
     handles: { ctx in [HandleType(try ctx.attrs.type("elem_type"), .unknown)] },
     gradient: noGradient,

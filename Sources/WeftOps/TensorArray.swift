@@ -25,6 +25,9 @@ enum TensorArrayRows {
     call.output(output, as: Float.self)[0] = 0
   }
 
+  /// TensorFlow gives the handles of arrays and stacks this shape, whatever they hold.
+  static let handleShape: Shape = [2]
+
   static let make = OpDef(
     "TensorArrayV3", "size: int32 -> handle: resource, flow: float",
     "dtype: type; element_shape: shape = <unknown>; dynamic_size: bool = false; "
@@ -37,7 +40,7 @@ enum TensorArrayRows {
       if let size = ctx.integers(0)?.first, size < 0 {
         throw ctx.error("cannot have a negative size: \(size)")
       }
-      return [.scalar, .scalar]
+      return [handleShape, .scalar]
     },
     handles: { ctx in
       [HandleType(try ctx.attrs.type("dtype"), try ctx.attrs.shape("element_shape")), nil]
@@ -66,7 +69,7 @@ enum TensorArrayRows {
     OpDef(
       name, arguments, "source: string",
       summary: "The array of gradients that belongs to an array, one for each source.",
-      traits: [.stateful, .makesObject], infer: { _ in [.scalar, .scalar] },
+      traits: [.stateful, .makesObject], infer: { _ in [handleShape, .scalar] },
       handles: { ctx in prepends ? [nil, nil] : [ctx.handle(0), nil] },
       gradient: noGradient,
       lowering: .kernel { ctx in

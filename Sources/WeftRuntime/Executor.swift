@@ -348,9 +348,21 @@ final class Execution: RunObjects, @unchecked Sendable {
         return HandleType(cell.dtype, cell.value.map { Shape($0.shape) } ?? .unknown)
       })
     let shapes = try step.def.infer(context)
-    let outputs = (0..<step.outputCount).map { port in
+    // A shape stated before the run does not hold where memory waits for no certain size.
+    func later(_ planned: TensorType, _ found: Shape) -> Shape? {
+      planned.shape.isFullyKnown && planned.dtype.isPlain ? nil : found
+    }
+    let outputs = try (0..<step.outputCount).map { port in
       var type = plan.arguments[step.argumentBase + step.inputCount + port].type
-      if port < shapes.count { type.shape = shapes[port] }
+      // What was known when the plan was made may be more than what these inputs tell.
+      guard port < shapes.count else { return type }
+      guard let merged = shapes[port].merged(with: type.shape) ?? later(type, shapes[port]) else {
+        throw WeftError(
+          .invalidArgument,
+          "\(step.def.name) output \(port) has shape \(shapes[port]), this plan was made for "
+            + "\(type.shape)", category: .run)
+      }
+      type.shape = merged
       return type
     }
     for output in outputs { try output.checkMemory(step.def.name, within: memoryLimit) }
