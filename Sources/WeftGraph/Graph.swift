@@ -144,6 +144,21 @@ public final class Graph {
   /// The file version nodes were made for; TensorFlow's `GraphDef.versions.producer`.
   public static let producer: Int32 = 2000
 
+  /// The graph that this one becomes a function of, while it is made.
+  package var parent: Graph?
+  /// Makes a parameter for a value of an enclosing graph.
+  package var capture: ((Output) throws -> Output)?
+
+  // Whether `other` is made as a function of this graph, or of one of its functions.
+  private func encloses(_ other: Graph) -> Bool {
+    var at = other.parent
+    while let graph = at {
+      if graph === self { return true }
+      at = graph.parent
+    }
+    return false
+  }
+
   private var nameCounts: [String: Int] = [:]
   private var scopes: [String] = []
   private var controls: [[Int]] = []
@@ -274,9 +289,13 @@ public final class Graph {
     guard let def = registry[op] else {
       throw WeftError(.unimplemented, "there is no op '\(op)'")
     }
-    for input in inputs where input.graph !== self {
-      throw WeftError(
-        .invalidArgument, "\(op) mixes two graphs: '\(input.name)' belongs to another graph")
+    let inputs = try inputs.map { input in
+      if input.graph === self { return input }
+      guard let capture, input.graph.encloses(self) else {
+        throw WeftError(
+          .invalidArgument, "\(op) mixes two graphs: '\(input.name)' belongs to another graph")
+      }
+      return try capture(input)
     }
     if let name, !Graph.isValidName(name) {
       throw WeftError(.invalidArgument, "'\(name)' is not a valid node name")
@@ -308,6 +327,11 @@ public final class Graph {
     _ op: String, name: String? = nil, inputs: [Output] = [], attrs: [String: AttrValue] = [:],
     controls: [Int] = [], file: StaticString = #fileID, line: UInt = #line
   ) throws -> Output {
+    // An operand from a function that is being made here puts the node there.
+    if let inner = inputs.first(where: { $0.graph !== self && encloses($0.graph) })?.graph {
+      return try inner.output(
+        op, name: name, inputs: inputs, attrs: attrs, controls: controls, file: file, line: line)
+    }
     let node = try add(
       op, name: name, inputs: inputs, attrs: attrs, controls: controls, file: file, line: line)
     return Output(graph: self, edge: Edge(node: node.id, port: 0))

@@ -118,8 +118,11 @@ enum TensorListGradients {
   }
 
   static func split(_ g: GradientContext) throws -> [Gradient?] {
+    // Elements differ in their first size alone.
+    let shape = try WeftOps.concat(
+      [try g.graph.constant(integers: [-1]), try sizes(g.input(0), dropping: 1)], axis: 0)
     let tensor = try g.graph.add(
-      TensorListWholeRows.concatV2.name, inputs: [try g.gradient(), g.input(1), g.input(2)],
+      TensorListWholeRows.concatV2.name, inputs: [try g.gradient(), shape, g.input(2)],
       attrs: ["element_dtype": try dtype(g)])
     return [.dense(g.graph.outputs(of: tensor)[0]), nil, nil]
   }
