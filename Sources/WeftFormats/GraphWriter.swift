@@ -56,7 +56,8 @@ struct GraphWriter {
     message.versions =
       try carried(Carried.versions) ?? TFVersionDef.with { $0.producer = Graph.producer }
     let library = try carried(Carried.library, TFFunctionDefLibrary.self)
-    let made = graph.functions.values.filter { !$0.isCarried }
+    let used = graph.usedFunctions
+    let made = graph.functions.values.filter { !$0.isCarried && used.contains($0.name) }
     if library != nil || !made.isEmpty {
       message.library = try FunctionWriter.library(library, adding: made)
     }

@@ -86,8 +86,14 @@ extension Graph {
       count += 1
       name = "\(wanted.replacing("/", with: "_"))_\(count)"
     }
-    functions[name] = try body.asFunction(
+    let function = try body.asFunction(
       name, parameters: parameters, results: results, controls: controls)
+    // The graphs around this one must not take the name for something else.
+    var at: Graph? = self
+    while let graph = at {
+      graph.functions[name] = function
+      at = graph.parent
+    }
     return FunctionRef(name)
   }
 

@@ -89,6 +89,28 @@ public struct FunctionBody {
 }
 
 extension GraphSnapshot {
+  /// Names of the functions that nodes call, directly or through others.
+  package var usedFunctions: Set<String> {
+    var found = Set<String>()
+    var pending: [String] = []
+    func note(_ op: String, _ attrs: [String: AttrValue]) {
+      if functions[op] != nil, found.insert(op).inserted { pending.append(op) }
+      for value in attrs.values { note(value) }
+    }
+    func note(_ value: AttrValue) {
+      switch value {
+      case .function(let ref): note(ref.name, ref.attrs)
+      case .list(let items): items.forEach { note($0) }
+      default: break
+      }
+    }
+    for node in nodes { note(node.op, node.attrs) }
+    while let name = pending.popLast() {
+      for node in functions[name]?.nodes ?? [] { note(node.op, node.attrs) }
+    }
+    return found
+  }
+
   /// The function that `ref` names.
   /// - Throws: NotFound when the library has none.
   public func function(_ ref: FunctionRef) throws(WeftError) -> GraphFunction {

@@ -75,8 +75,11 @@ enum ControlFlowRows {
   static let refNextIteration = passing(
     "RefNextIteration", "data: Ref(T) -> output: Ref(T)", "T: type",
     "The reference, in the loop's next iteration.")
-  static let loopCond = passing(
-    "LoopCond", "input: bool -> output: bool", "", "Whether the loop goes on.")
+  static let loopCond = OpDef(
+    "LoopCond", "input: bool -> output: bool", summary: "Whether the loop goes on.",
+    traits: [.view], infer: { ctx in [ctx.shape(0)] }, gradient: noGradient,
+    // Outside of a loop it only passes its input on.
+    lowering: .kernel { _ in .alias() })
 
   static let all = [
     switchRow, refSwitch, merge, refMerge, enter, refEnter, exit, refExit, nextIteration,

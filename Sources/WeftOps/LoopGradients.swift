@@ -54,6 +54,7 @@ private struct LoopGradient {
       flows = more
       part = try differentiate(flows)
     }
+    g.graph.adopt(part.graph)
     let carried = (0..<count).filter { flows[$0] && !isInvariant[$0] }
     let invariant = (0..<count).filter { isInvariant[$0] && part.gradients[$0] != nil }
     // Gradients that arrive at what only passes through go straight to the input.

@@ -18,9 +18,6 @@ struct ArraySource: Sendable {
 }
 
 enum TensorArrayRows {
-  static let noGradient: GradientRule = .none(
-    "TensorArray gradients come with exported graphs; lists have gradients here")
-
   private static func setFlow(_ call: borrowing KernelCall, _ output: Int = 0) {
     call.output(output, as: Float.self)[0] = 0
   }
@@ -45,7 +42,7 @@ enum TensorArrayRows {
     handles: { ctx in
       [HandleType(try ctx.attrs.type("dtype"), try ctx.attrs.shape("element_shape")), nil]
     },
-    gradient: noGradient,
+    gradient: .zero,
     lowering: .kernel { ctx in
       let (dtype, shape) = (try ctx.attrs.type("dtype"), try ctx.attrs.shape("element_shape"))
       let (isDynamic, clears) = (
@@ -71,7 +68,7 @@ enum TensorArrayRows {
       summary: "The array of gradients that belongs to an array, one for each source.",
       traits: [.stateful, .makesObject], infer: { _ in [handleShape, .scalar] },
       handles: { ctx in prepends ? [nil, nil] : [ctx.handle(0), nil] },
-      gradient: noGradient,
+      gradient: .zero,
       lowering: .kernel { ctx in
         let source = ArraySource(ctx)
         let key = try ctx.attrs.string("source")
@@ -105,7 +102,7 @@ enum TensorArrayRows {
       try ctx.checkScalar(1)
       return [.scalar]
     },
-    gradient: noGradient,
+    gradient: .rule { g in try TensorArrayGradients.write(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let element = ElementSource(ctx, 2)
@@ -133,7 +130,7 @@ enum TensorArrayRows {
       try ctx.checkScalar(1)
       return [try elementShape(ctx)]
     },
-    gradient: noGradient,
+    gradient: .rule { g in try TensorArrayGradients.read(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let target = ElementTarget(ctx, 0)
@@ -152,7 +149,7 @@ enum TensorArrayRows {
       let rows = try ctx.shape(1, rank: 1)
       return [Shape(dims: rows).appending(try elementShape(ctx, "element_shape"))]
     },
-    gradient: noGradient,
+    gradient: .rule { g in try TensorArrayGradients.gather(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let target = ElementTarget(ctx, 0)
@@ -178,7 +175,7 @@ enum TensorArrayRows {
     "TensorArrayScatterV3",
     "handle: resource, indices: int32, value: T, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes the rows of a tensor to the elements at indices.", traits: [.stateful],
-    infer: { _ in [.scalar] }, gradient: noGradient,
+    infer: { _ in [.scalar] }, gradient: .rule { g in try TensorArrayGradients.scatter(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let element = ElementSource(ctx, 2)
@@ -210,7 +207,7 @@ enum TensorArrayRows {
       let rest = try ctx.attrs.shape("element_shape_except0")
       return [Shape(dims: [.unknown]).appending(rest), Shape(unknownOfRank: 1)]
     },
-    gradient: noGradient,
+    gradient: .rule { g in try TensorArrayGradients.concat(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let (target, lengths) = (ElementTarget(ctx, 0), ElementTarget(ctx, 1))
@@ -232,7 +229,7 @@ enum TensorArrayRows {
     "TensorArraySplitV3",
     "handle: resource, value: T, lengths: int64, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes parts of these lengths of a tensor to the elements, in order.",
-    traits: [.stateful], infer: { _ in [.scalar] }, gradient: noGradient,
+    traits: [.stateful], infer: { _ in [.scalar] }, gradient: .rule { g in try TensorArrayGradients.split(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let element = ElementSource(ctx, 1)

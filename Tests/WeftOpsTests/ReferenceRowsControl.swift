@@ -105,7 +105,7 @@ let controlRows: [ReferenceRow] = [
   },
   ReferenceRow("OptionalGetValue", { [try doubles([1, 2])] }) { graph, x in
     let some = try graph.output("OptionalFromValue", inputs: [x[0]])
-    let none = try graph.output("OptionalNone")
+    let none = try graph.output("OptionalNone", inputs: [])
     let value = try graph.output(
       "OptionalGetValue", inputs: [some],
       attrs: ["output_types": .list([.type(.float64)]), "output_shapes": .list([.shape([2])])])

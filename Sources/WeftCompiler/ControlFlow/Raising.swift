@@ -34,7 +34,7 @@ struct Raising {
   mutating func raiseLoops() throws {
     guard ir.nodes.indices.contains(where: { ir.live[$0] && role($0) == .enter }) else {
       if let id = ir.nodes.indices.first(where: {
-        ir.live[$0] && [.exit, .next, .condition].contains(role($0))
+        ir.live[$0] && [.exit, .next].contains(role($0))
       }) {
         throw failure("\(ir.nodes[id].def.name) stands outside a loop: no Enter leads to it", at: id)
       }
@@ -112,7 +112,7 @@ struct Raising {
       frameOf[id] = own
     }
     for id in ir.nodes.indices where ir.live[id] && frameOf[id] == nil {
-      if let role = role(id), [.exit, .next, .condition].contains(role) {
+      if let role = role(id), [.exit, .next].contains(role) {
         throw failure("\(ir.nodes[id].def.name) stands outside a loop", at: id)
       }
     }
