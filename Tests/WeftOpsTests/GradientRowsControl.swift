@@ -229,3 +229,50 @@ let listRows: [GradientRow] = [
     ]
   },
 ]
+
+/// An array of `size` float64 elements.
+private func array(_ graph: Graph, _ size: Int32) throws -> (handle: Output, flow: Output) {
+  let node = try graph.add(
+    "TensorArrayV3", inputs: [graph.constant(size)],
+    attrs: ["dtype": .type(.float64), "clear_after_read": .bool(false)])
+  return (all(node, graph)[0], all(node, graph)[1])
+}
+
+// TensorFlow makes no second gradients of arrays.
+let arrayRows: [GradientRow] = [
+  GradientRow("TensorArrayV3", [[[2], [2]]], order: 1) { graph, x in
+    let (handle, flow) = try array(graph, 3)
+    var written = flow
+    for (index, value) in [square(x[0]), sin(x[1])].enumerated() {
+      written = try graph.output(
+        "TensorArrayWriteV3",
+        inputs: [handle, graph.constant(Int32(index)), value, written])
+    }
+    return try [Int32(0), 1, 1].map {
+      try graph.output(
+        "TensorArrayReadV3", inputs: [handle, graph.constant($0), written],
+        attrs: ["dtype": .type(.float64)])
+    }
+  },
+  GradientRow("TensorArrayScatterV3", [[[2, 2]]], order: 1) { graph, x in
+    let (handle, flow) = try array(graph, 2)
+    let written = try graph.output(
+      "TensorArrayScatterV3",
+      inputs: [handle, graph.constant([Int32(1), 0]), square(x[0]), flow])
+    return [
+      try graph.output(
+        "TensorArrayGatherV3", inputs: [handle, graph.constant([Int32(0), 1]), written],
+        attrs: ["dtype": .type(.float64), "element_shape": .shape([2])])
+    ]
+  },
+  GradientRow("TensorArraySplitV3", [[[3, 2]]], order: 1) { graph, x in
+    let (handle, flow) = try array(graph, 2)
+    let written = try graph.output(
+      "TensorArraySplitV3",
+      inputs: [handle, square(x[0]), graph.constant([Int64(1), 2]), flow])
+    let node = try graph.add(
+      "TensorArrayConcatV3", inputs: [handle, written],
+      attrs: ["dtype": .type(.float64), "element_shape_except0": .shape([2])])
+    return [all(node, graph)[0]]
+  },
+]

@@ -33,7 +33,8 @@ final class ConditionalNode: @unchecked Sendable {
   }
 
   /// The node's row, which exists only in this plan.
-  func row(outputs: Int) -> OpDef {
+  /// - Parameter declared: the shapes that the file states for the outputs.
+  func row(outputs: Int, declared: [Shape] = []) -> OpDef {
     var traits: OpTraits = [.stateful, .nested, .dataDependent]
     if branches.contains(where: { $0?.writesVariables == true }) {
       traits.insert(.writesVariable)
@@ -44,7 +45,9 @@ final class ConditionalNode: @unchecked Sendable {
       summary: "What the branch gives that the selector chooses.", traits: traits,
       infer: { ctx in
         let shapes = try self.compiled(ctx).outputs.map(\.type.shape)
-        return shapes.count == outputs ? shapes : Array(repeating: .unknown, count: outputs)
+        return shapes.count == outputs
+          ? try declared.confirming(shapes, ctx.op.name)
+          : Array(repeating: .unknown, count: outputs)
       },
       handles: { ctx in try self.compiled(ctx).outputs.map(\.handle) },
       gradient: .none("it exists in plans only"),

@@ -263,7 +263,8 @@ final class Expansion {
     let conditional = ConditionalNode(
       op: node.def.name, branches: branches, isIndexed: role == .indexed, options: options)
     var fresh = node
-    fresh.def = conditional.row(outputs: node.outputs.count)
+    fresh.def = conditional.row(
+      outputs: node.outputs.count, declared: node.outputs.map(\.shape))
     fresh.attrs = [
       "Tcond": .type(ir.type(node.inputs[0]).dtype),
       "Tin": .list(arguments.map { .type(ir.type($0).dtype) }),
@@ -312,7 +313,7 @@ final class Expansion {
     fresh.inputs = (carried + passed).map { node.inputs[$0] }
     fresh.outputs = carried.map { node.outputs[$0] }
     fresh.handles = carried.map { node.handles.indices.contains($0) ? node.handles[$0] : nil }
-    fresh.def = loop.row()
+    fresh.def = loop.row(declared: fresh.outputs.map(\.shape))
     fresh.attrs = [
       "Tin": .list(fresh.inputs.map { .type(ir.type($0).dtype) }),
       "Tout": .list(fresh.outputs.map { .type($0.dtype) }),

@@ -41,13 +41,17 @@ final class LoopNode: @unchecked Sendable {
   }
 
   /// The node's row, which exists only in this plan.
-  func row() -> OpDef {
+  /// - Parameter declared: the shapes that the file states for the carried values.
+  func row(declared: [Shape] = []) -> OpDef {
     var traits: OpTraits = [.stateful, .nested, .dataDependent]
     if condition.writesVariables || body.writesVariables { traits.insert(.writesVariable) }
     return OpDef(
       op, "input: Tin -> output: Tout", "Tin: list(type) >= 0; Tout: list(type) >= 0",
       summary: "Its first inputs after the body was applied as long as the condition holds.",
-      traits: traits, infer: { ctx in try self.compiled(ctx).carried.map(\.type.shape) },
+      traits: traits,
+      infer: { ctx in
+        try declared.confirming(try self.compiled(ctx).carried.map(\.type.shape), ctx.op.name)
+      },
       handles: { ctx in try self.compiled(ctx).carried.map(\.handle) },
       gradient: .none("it exists in plans only"),
       lowering: .kernel { ctx in try self.lower(ctx) })
@@ -119,6 +123,22 @@ final class LoopNode: @unchecked Sendable {
       plans, op: op, sources: ctx.inputs.indices.map { NestedSource(ctx, $0) },
       targets: ctx.outputs.indices.map { NestedTarget(ctx, $0) })
     return Kernel("loop", flops: 0) { call in try runner.run(call) }
+  }
+}
+
+extension [Shape] {
+  /// The shapes that were found, made more precise by those declared here, if there are any.
+  /// - Throws: InvalidArgument where the two contradict each other.
+  func confirming(_ found: [Shape], _ op: String) throws -> [Shape] {
+    guard count == found.count else { return found }
+    return try zip(self, found).enumerated().map { index, pair in
+      guard let merged = pair.1.merged(with: pair.0) else {
+        throw WeftError(
+          .invalidArgument, "\(op) output \(index) was declared \(pair.0), it is \(pair.1)",
+          category: .run)
+      }
+      return merged
+    }
   }
 }
 
