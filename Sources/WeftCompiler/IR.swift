@@ -1,6 +1,7 @@
 // The compiler's working copy of the part of a graph that one plan runs.
 
 package import WeftGraph
+internal import WeftOps
 package import WeftTensors
 
 /// What an IR node is.
@@ -101,7 +102,11 @@ package struct IR {
     var id = edge.node
     while true {
       if case .variable(let cell) = nodes[id].kind { return cell }
-      guard let first = nodes[id].inputs.first else {
+      // Objects made in the run are no variables, whatever they are made from.
+      let isObject =
+        !nodes[id].def.traits.isDisjoint(with: [.makesObject, .nested])
+        || nodes[id].def.functionalRole != nil
+      guard let first = nodes[id].inputs.first, !isObject else {
         throw WeftError(
           .unimplemented,
           "the variable behind '\(nodes[edge.node].name)' is not known before the run",

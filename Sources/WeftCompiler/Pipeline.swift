@@ -36,6 +36,8 @@ public struct CompileOptions: Sendable, Hashable {
   public var worksInPlace = true
   /// The bytes that a run may take for its values; a plan that needs more is refused.
   public var memoryLimit = Machine.memory
+  /// The iterations that all loops of a run together may make; a run that makes more is ended.
+  public var iterationLimit = 1 << 24
   /// The default options.
   public init() {}
 }

@@ -165,7 +165,7 @@ package struct Planner {
     }
     for (port, output) in node.outputs.enumerated() {
       let edge = Edge(node: id, port: port)
-      if output.dtype == .resource || output.isReference {
+      if output.isReference || (output.dtype == .resource && (try? ir.cell(of: edge)) != nil) {
         groupOf[edge] = newGroup(.none, bytes: 0, at: at)
       } else if !output.dtype.isPlain || !output.shape.isFullyKnown {
         groupOf[edge] = newGroup(newSlot(), bytes: 0, at: at)
@@ -187,6 +187,8 @@ package struct Planner {
       let node = ir.nodes[id]
       guard case .op = node.kind, node.def.traits.contains(.writesVariable) else { continue }
       for edge in node.inputs where ir.type(edge).dtype == .resource || ir.type(edge).isReference {
+        // A nested plan may be given handles of other objects too.
+        if node.def.traits.contains(.nested), (try? ir.cell(of: edge)) == nil { continue }
         let cell = try ir.cell(of: edge)
         writes[ObjectIdentifier(cell), default: []].append(position[id])
       }
@@ -333,7 +335,7 @@ package struct Planner {
       if let cell, type.isReference {
         return Argument(place: .variable(cell), type: type, cell: cell)
       }
-      return Argument(place: .none, type: type, cell: cell)
+      if cell != nil || type.isReference { return Argument(place: .none, type: type, cell: cell) }
     }
     guard let group = groupOf[edge] else { return Argument(place: .none, type: type, cell: nil) }
     return Argument(place: groups[group].place, type: type, cell: groups[group].borrowed)
@@ -355,7 +357,9 @@ package struct Planner {
       let node = ir.nodes[id]
       guard case .op = node.kind else { continue }
       let traits = node.def.traits
-      if traits.contains(.writesVariable) {
+      if traits.contains(.nested) {
+        // Its own plans see, while they run, whether what they read has a value.
+      } else if traits.contains(.writesVariable) {
         if traits.contains(.readsVariable) {
           for edge in node.inputs
           where ir.type(edge).dtype == .resource || ir.type(edge).isReference {
@@ -413,6 +417,10 @@ package struct Planner {
   private func isSlotted(_ id: Int) -> Bool {
     let node = ir.nodes[id]
     return node.outputs.indices.contains { port in
+      // Objects are given by the kernel itself.
+      guard node.outputs[port].dtype.isPlain || node.outputs[port].dtype == .string else {
+        return false
+      }
       guard let group = groupOf[Edge(node: id, port: port)], case .slot = groups[group].place
       else { return false }
       return true

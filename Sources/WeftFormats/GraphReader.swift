@@ -67,7 +67,9 @@ struct GraphReader {
     }
     let graph: Graph
     do {
-      graph = try Graph(loading: specs, registry: registry)
+      let functions = try functions(message.library, path: path + ".library")
+      graph = try Graph(
+        loading: specs, registry: registry.calling(functions), functions: functions)
     } catch let error as WeftError {
       throw error
     } catch {
@@ -89,6 +91,20 @@ struct GraphReader {
       }
     }
     return graph
+  }
+
+  private func functions(
+    _ library: TFFunctionDefLibrary, path: String
+  ) throws(WeftError) -> OrderedDictionary<String, GraphFunction> {
+    do throws(FormatError) {
+      let reader = FunctionReader { [self] node, path throws(FormatError) in
+        var copy = self
+        return try copy.spec(node, path: path)
+      }
+      return try reader.functions(library, path: path)
+    } catch {
+      throw error.weftError
+    }
   }
 
   private mutating func spec(

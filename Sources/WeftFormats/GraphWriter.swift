@@ -55,8 +55,11 @@ struct GraphWriter {
     }
     message.versions =
       try carried(Carried.versions) ?? TFVersionDef.with { $0.producer = Graph.producer }
-    if let library = try carried(Carried.library, TFFunctionDefLibrary.self) {
-      message.library = library
+    let library = try carried(Carried.library, TFFunctionDefLibrary.self)
+    let used = graph.usedFunctions
+    let made = graph.functions.values.filter { !$0.isCarried && used.contains($0.name) }
+    if library != nil || !made.isEmpty {
+      message.library = try FunctionWriter.library(library, adding: made)
     }
     if let info = try carried(Carried.debugInfo, TFGraphDebugInfo.self) { message.debugInfo = info }
     if let old = try carried(Carried.version, TFGraphDef.self) { message.version = old.version }

@@ -83,6 +83,8 @@ public struct GraphSnapshot: Sendable {
   /// Parts of the file that Weft carries but does not interpret: field name to serialized bytes
   /// (`versions`, `library`, `metaInfoDef`, `saverDef`, `assetFileDef`, `objectGraphDef`, ...).
   public var passthrough: OrderedDictionary<String, [UInt8]> = [:]
+  /// Functions that nodes call, by name.
+  public var functions: OrderedDictionary<String, GraphFunction> = [:]
 
   var index: [String: Int] = [:]
 
@@ -142,6 +144,21 @@ public final class Graph {
   /// The file version nodes were made for; TensorFlow's `GraphDef.versions.producer`.
   public static let producer: Int32 = 2000
 
+  /// The graph that this one becomes a function of, while it is made.
+  package var parent: Graph?
+  /// Makes a parameter for a value of an enclosing graph.
+  package var capture: ((Output) throws -> Output)?
+
+  // Whether `other` is made as a function of this graph, or of one of its functions.
+  private func encloses(_ other: Graph) -> Bool {
+    var at = other.parent
+    while let graph = at {
+      if graph === self { return true }
+      at = graph.parent
+    }
+    return false
+  }
+
   private var nameCounts: [String: Int] = [:]
   private var scopes: [String] = []
   private var controls: [[Int]] = []
@@ -179,6 +196,11 @@ public final class Graph {
   public var passthrough: OrderedDictionary<String, [UInt8]> {
     get { snapshot.passthrough }
     set { snapshot.passthrough = newValue }
+  }
+  /// Functions that nodes call, by name.
+  public var functions: OrderedDictionary<String, GraphFunction> {
+    get { snapshot.functions }
+    set { snapshot.functions = newValue }
   }
 
   /// The tensor called `name` or `name:port`.
@@ -267,9 +289,13 @@ public final class Graph {
     guard let def = registry[op] else {
       throw WeftError(.unimplemented, "there is no op '\(op)'")
     }
-    for input in inputs where input.graph !== self {
-      throw WeftError(
-        .invalidArgument, "\(op) mixes two graphs: '\(input.name)' belongs to another graph")
+    let inputs = try inputs.map { input in
+      if input.graph === self { return input }
+      guard let capture, input.graph.encloses(self) else {
+        throw WeftError(
+          .invalidArgument, "\(op) mixes two graphs: '\(input.name)' belongs to another graph")
+      }
+      return try capture(input)
     }
     if let name, !Graph.isValidName(name) {
       throw WeftError(.invalidArgument, "'\(name)' is not a valid node name")
@@ -301,6 +327,11 @@ public final class Graph {
     _ op: String, name: String? = nil, inputs: [Output] = [], attrs: [String: AttrValue] = [:],
     controls: [Int] = [], file: StaticString = #fileID, line: UInt = #line
   ) throws -> Output {
+    // An operand from a function that is being made here puts the node there.
+    if let inner = inputs.first(where: { $0.graph !== self && encloses($0.graph) })?.graph {
+      return try inner.output(
+        op, name: name, inputs: inputs, attrs: attrs, controls: controls, file: file, line: line)
+    }
     let node = try add(
       op, name: name, inputs: inputs, attrs: attrs, controls: controls, file: file, line: line)
     return Output(graph: self, edge: Edge(node: node.id, port: 0))
@@ -314,6 +345,16 @@ public final class Graph {
   func setTypes(_ id: Int, _ outputs: [TensorType], _ handles: [HandleType?]) {
     snapshot.nodes[id].outputs = outputs
     snapshot.nodes[id].handles = handles
+  }
+
+  /// Gives a node other inputs, attributes and output types: how a loop gets more variables.
+  package func rewrite(
+    _ id: Int, inputs: [Edge], attrs: [String: AttrValue], outputs: [TensorType],
+    handles: [HandleType?]
+  ) {
+    snapshot.nodes[id].inputs = inputs
+    snapshot.nodes[id].attrs = attrs
+    setTypes(id, outputs, handles)
   }
 
   func setInputs(_ id: Int, _ inputs: [Edge], _ controls: [Int]) {

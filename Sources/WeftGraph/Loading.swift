@@ -1,5 +1,6 @@
 // Making a graph of nodes that name each other, as files hold them.
 
+public import OrderedCollections
 internal import WeftTensors
 
 /// A node as a file states it: inputs by name.
@@ -41,8 +42,12 @@ extension Graph {
   /// depends on them fails. `_output_shapes` refines inferred shapes and must not contradict them.
   /// - Throws: InvalidArgument for duplicate names, dangling inputs, cycles other than those of
   ///   loops (through NextIteration), and everything `add` checks, each with its path.
-  public convenience init(loading specs: [NodeSpec], registry: OpRegistry) throws {
+  public convenience init(
+    loading specs: [NodeSpec], registry: OpRegistry,
+    functions: OrderedDictionary<String, GraphFunction> = [:]
+  ) throws {
     var snapshot = GraphSnapshot(registry: registry)
+    snapshot.functions = functions
     snapshot.nodes.reserveCapacity(specs.count)
     for (id, spec) in specs.enumerated() {
       guard Graph.isValidName(spec.name) else {

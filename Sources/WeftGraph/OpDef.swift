@@ -28,6 +28,12 @@ public struct OpTraits: OptionSet, Sendable {
   public static let neverFold = OpTraits(rawValue: 1 << 7)
   /// Output sizes depend on the data, so they are known only while running.
   public static let dataDependent = OpTraits(rawValue: 1 << 8)
+  /// Its resource outputs are objects made in the run, not variables.
+  public static let makesObject = OpTraits(rawValue: 1 << 20)
+  /// Runs plans of its own: a loop or a conditional.
+  public static let nested = OpTraits(rawValue: 1 << 21)
+  /// A call of a library function by its name.
+  public static let call = OpTraits(rawValue: 1 << 22)
 }
 
 /// How an op becomes something that runs.
@@ -58,12 +64,15 @@ public enum GradientRule: Sendable {
 public struct HandleType: Sendable, Hashable {
   /// The variable's element type.
   public var dtype: DType
-  /// The variable's shape.
+  /// The variable's shape, or the shape of a list's elements.
   public var shape: Shape
+  /// Whether it is a list in which no element is set yet: `shape` is only what may be set.
+  public var isFresh: Bool
   /// The type behind a handle.
-  public init(_ dtype: DType, _ shape: Shape) {
+  public init(_ dtype: DType, _ shape: Shape, isFresh: Bool = false) {
     self.dtype = dtype
     self.shape = shape
+    self.isFresh = isFresh
   }
 }
 

@@ -18,6 +18,7 @@ private func mergeAll(_ ctx: InferContext) throws -> Shape {
 private let addAllLowering = Lowering.kernel { ctx in
   let (inputs, dtype, count) = (ctx.inputs.count, ctx.dtype(0), ctx.count(0))
   if inputs == 1 { return .alias() }
+  if dtype == .variant { return ListArithmetic.sum(ctx) }
   guard let add = BinaryFunction.add.row(dtype) else { throw ctx.unsupported(dtype) }
   let size = dtype.byteSize
   // Only the first two are read before the sum is first written.
@@ -39,7 +40,9 @@ let addNRow: OpDef = OpDef(
   "AddN", "inputs: N * T -> sum: T",
   "N: int >= 1; T: {float, double, int32, uint8, int16, int8, complex64, int64, bfloat16, uint16, complex128, half, uint32, uint64, variant}",
   summary: "The sum of its inputs, added in order.", traits: [.elementwise, .commutative],
-  infer: { ctx in [try mergeAll(ctx)] }, gradient: sumToAll, lowering: addAllLowering)
+  infer: { ctx in [try mergeAll(ctx)] },
+  handles: { ctx in [ctx.inputs.indices.lazy.compactMap { ctx.handle($0) }.first] },
+  gradient: sumToAll, lowering: addAllLowering)
 
 let accumulateRow: OpDef = OpDef(
   "AccumulateNV2", "inputs: N * T -> sum: T",

@@ -46,9 +46,11 @@ enum FillRows {
     summary: "Zeros of the shape of its input.", traits: [.neverFold],
     infer: { ctx in [ctx.shape(0)] },
     value: { ctx in constantValue(ctx, 0) },
+    handles: { ctx in [ctx.handle(0)] },
     gradient: .zero,
     lowering: .kernel { ctx in
       let dtype = ctx.dtype(0)
+      if dtype == .variant { return ListArithmetic.zeros(ctx) }
       let shape = ctx.shape(0)
       let count = product(shape)
       if dtype == .string {

@@ -17,6 +17,14 @@ public func gradients(
   of ys: [Output], withRespectTo xs: [Output], gradYs: [Output?]? = nil, name: String = "gradients",
   file: StaticString = #fileID, line: UInt = #line
 ) throws -> [Gradient?] {
+  try gradients(of: ys, withRespectTo: xs, gradYs: gradYs, name: name, listsFlow: false)
+}
+
+/// The same, also for lists of tensors among `ys` where `listsFlow` says so.
+func gradients(
+  of ys: [Output], withRespectTo xs: [Output], gradYs: [Output?]?, name: String = "gradients",
+  listsFlow: Bool
+) throws -> [Gradient?] {
   guard let graph = ys.first?.graph else { return xs.map { _ in nil } }
   for output in ys + xs where output.graph !== graph {
     throw WeftError(.invalidArgument, "'\(output.name)' belongs to another graph")
@@ -25,7 +33,7 @@ public func gradients(
     throw WeftError(.invalidArgument, "\(gradYs.count) gradients are given for \(ys.count) ys")
   }
   return try graph.withScope(name) {
-    var walk = GradientWalk(graph: graph, ys: ys, xs: xs)
+    var walk = GradientWalk(graph: graph, ys: ys, xs: xs, listsFlow: listsFlow)
     return try walk.run(gradYs: gradYs)
   }
 }
@@ -57,10 +65,12 @@ private struct GradientWalk {
   let graph: Graph
   let ys: [Output]
   let xs: [Output]
+  let listsFlow: Bool
   /// Contributions that have arrived at each edge.
   var arrived: [Edge: [Gradient]] = [:]
 
-  init(graph: Graph, ys: [Output], xs: [Output]) {
+  init(graph: Graph, ys: [Output], xs: [Output], listsFlow: Bool) {
+    self.listsFlow = listsFlow
     self.graph = graph
     self.ys = ys
     self.xs = xs
@@ -73,7 +83,7 @@ private struct GradientWalk {
     let between = nodesBetween(count: count, sources: sources)
     for (index, y) in ys.enumerated() {
       if y.dtype == .invalid { throw unknownType(graph.nodes[y.edge.node]) }
-      guard y.dtype.isDifferentiable else {
+      guard y.dtype.isDifferentiable || (listsFlow && y.dtype == .variant) else {
         throw WeftError(
           .invalidArgument,
           "'\(y.name)' is \(y.dtype.name): only floating-point tensors have gradients")
@@ -208,6 +218,8 @@ private struct GradientWalk {
 
   // The op's rule, or that of the op which `gradient_override_map` put in its place.
   private func rule(of node: Node, _ def: OpDef) throws -> GradientRule {
+    // A function's own name as op: its row cannot know how functions are differentiated.
+    if def.isCall { return FunctionalRows.call.gradient }
     guard let other = node.attrs["_gradient_op_type"]?.text else { return def.gradient }
     guard let replacement = graph.registry[other] else {
       throw noGradient(node, "its _gradient_op_type '\(other)' is not known")

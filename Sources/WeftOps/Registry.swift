@@ -4,7 +4,7 @@ public import WeftGraph
 
 extension OpRegistry {
   /// Every op that Weft knows.
-  public static let standard = OpRegistry(mathRows + arrayRows + stateRows)
+  public static let standard = OpRegistry(mathRows + arrayRows + stateRows + controlRows)
 }
 
 extension Graph {

@@ -6,23 +6,30 @@ internal import WeftTensors
 
 /// The memory of one plan: arena, slots and ready addresses. Used by one run at a time.
 final class Execution: RunObjects, @unchecked Sendable {
-  private let plan: Plan
-  private let arena: Buffer
-  private let addresses: UnsafeMutablePointer<UnsafeMutableRawPointer>
-  private let pool: ThreadPool
-  private let store: VariableStore
-  private let memoryLimit: Int
-  private var slots: [Slot]
-  private var feeds: [Tensor] = []
+  let plan: Plan
+  let arena: Buffer
+  let addresses: UnsafeMutablePointer<UnsafeMutableRawPointer>
+  let pool: ThreadPool
+  let store: VariableStore
+  private let limit: Int
+  override var memoryLimit: Int { limit }
+  var slots: [Slot]
+  /// The feeds; nil where a nested plan is fed an object.
+  var feeds: [Tensor?] = []
   private var draw: UInt64 = 0
   /// Arguments whose address is a feed's, with the feed's number.
-  private var feedArguments: [(argument: Int, feed: Int)] = []
+  private(set) var feedArguments: [(argument: Int, feed: Int)] = []
   /// For each step, its arguments that are a variable's memory.
-  private var variableArguments: [[(argument: Int, cell: VariableCell)]] = []
+  private(set) var variableArguments: [[(argument: Int, cell: VariableCell)]] = []
+  // Of nested plans, see Loops.swift.
+  var feedObjects: [(any Sendable)?] = []
+  var feedPlaces: [[Int]] = []
+  var fastSteps: [FastStep]?
+  var iterations = IterationCount(limit: CompileOptions().iterationLimit)
   /// Kernels of late steps, kept while their input shapes and values stay the same.
   private var lateKernels: [Int: LateKernel] = [:]
 
-  private struct Slot {
+  struct Slot {
     var buffer: Buffer?
     var shape: [Int] = []
     var object: (any Sendable)?
@@ -37,7 +44,7 @@ final class Execution: RunObjects, @unchecked Sendable {
 
   init(plan: Plan, pool: ThreadPool, store: VariableStore, memoryLimit: Int) throws {
     self.plan = plan
-    self.memoryLimit = memoryLimit
+    limit = memoryLimit
     self.pool = pool
     self.store = store
     do throws(WeftError) {
@@ -71,6 +78,8 @@ final class Execution: RunObjects, @unchecked Sendable {
           // A reference that the op takes as such is not read as memory.
           let position = index - step.argumentBase
           let formal = step.def.signature.inputs
+          // Nested plans read their variables themselves.
+          if step.def.traits.contains(.nested) { continue }
           if formal.indices.contains(position), formal[position].isReference { continue }
           list.append((index, cell))
         }
@@ -90,7 +99,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     switch plan.arguments[index].place {
     case .slot(let slot): slots[slot].object
     case .constant(let value): value
-    case .feed(let feed): feeds[feed]
+    case .feed(let feed): feedObjects.isEmpty ? feeds[feed] : feedObjects[feed] ?? feeds[feed]
     case .variable(let cell): cell.value
     case .arena, .none: nil
     }
@@ -123,6 +132,13 @@ final class Execution: RunObjects, @unchecked Sendable {
       for slot in slots.indices { slots[slot].buffer = nil }
     }
     for entry in feedArguments { addresses[entry.argument] = feeds[entry.feed].buffer.base }
+    iterations.count = 0
+    try runAllSteps()
+    var copied = 0
+    return try plan.fetches.map { try fetched($0, &copied) }
+  }
+
+  func runAllSteps() throws {
     for (index, step) in plan.steps.enumerated() {
       do {
         if step.isRandom { draw = store.nextDraw(step.name) }
@@ -142,8 +158,6 @@ final class Execution: RunObjects, @unchecked Sendable {
         throw step.locate(error, plan)
       }
     }
-    var copied = 0
-    return try plan.fetches.map { try fetched($0, &copied) }
   }
 
   /// Bytes for values, planned ones and those of sizes that a run decided.
@@ -194,7 +208,11 @@ final class Execution: RunObjects, @unchecked Sendable {
     }
     switch argument.place {
     case .constant(let value): return try view(value)
-    case .feed(let index): return try view(feeds[index])
+    case .feed(let index):
+      guard let value = feeds[index] else {
+        throw WeftError(.internal, "a fed object cannot be fetched", category: .run)
+      }
+      return try view(value)
     case .arena(let offset):
       return try copy(
         arena.base + offset, argument.type.dtype, argument.type.shape.known ?? [])
@@ -230,6 +248,8 @@ final class Execution: RunObjects, @unchecked Sendable {
       }
     case .variable(let cell):
       if let value = cell.value { type.shape = Shape(value.shape) }
+    case .feed(let feed):
+      if let value = feeds[feed], !type.shape.isFullyKnown { type.shape = Shape(value.shape) }
     default: break
     }
     return type
@@ -330,9 +350,21 @@ final class Execution: RunObjects, @unchecked Sendable {
         return HandleType(cell.dtype, cell.value.map { Shape($0.shape) } ?? .unknown)
       })
     let shapes = try step.def.infer(context)
-    let outputs = (0..<step.outputCount).map { port in
+    // A shape stated before the run does not hold where memory waits for no certain size.
+    func later(_ planned: TensorType, _ found: Shape) -> Shape? {
+      planned.shape.isFullyKnown && planned.dtype.isPlain ? nil : found
+    }
+    let outputs = try (0..<step.outputCount).map { port in
       var type = plan.arguments[step.argumentBase + step.inputCount + port].type
-      if port < shapes.count { type.shape = shapes[port] }
+      // What was known when the plan was made may be more than what these inputs tell.
+      guard port < shapes.count else { return type }
+      guard let merged = shapes[port].merged(with: type.shape) ?? later(type, shapes[port]) else {
+        throw WeftError(
+          .invalidArgument,
+          "\(step.def.name) output \(port) has shape \(shapes[port]), this plan was made for "
+            + "\(type.shape)", category: .run)
+      }
+      type.shape = merged
       return type
     }
     for output in outputs { try output.checkMemory(step.def.name, within: memoryLimit) }

@@ -148,6 +148,7 @@ public final class Session: @unchecked Sendable {
     let execution = try Execution(
       plan: plan, pool: pool, store: variables, memoryLimit: options.compile.memoryLimit)
     execution.sessionSeed = options.seed
+    execution.iterations = IterationCount(limit: options.compile.iterationLimit)
     let fresh = Prepared(plan, execution)
     plans[key] = fresh
     return fresh

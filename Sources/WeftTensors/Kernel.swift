@@ -144,6 +144,8 @@ open class RunObjects: @unchecked Sendable {
   open func setShape(_ index: Int, _ shape: [Int]) {}
   /// The number of this run in its session, from 0: random ops draw anew with it.
   open var runIndex: UInt64 { 0 }
+  /// The bytes that objects of a run may take.
+  open var memoryLimit: Int { .max }
 }
 
 /// One variable's value in a session. Kernels capture it when they are lowered.

@@ -137,6 +137,12 @@ public struct Shape: Sendable, Hashable {
     return Shape(dims: zip(a, b).map { $0.merged(with: $1) })
   }
 
+  /// What is known of a tensor that has one shape or the other.
+  public func joined(with other: Shape) -> Shape {
+    guard let a = dims, let b = other.dims, a.count == b.count else { return .unknown }
+    return Shape(dims: zip(a, b).map { $0 == $1 ? $0 : .unknown })
+  }
+
   /// The shape with more dimensions behind.
   public func appending(_ other: Shape) -> Shape {
     guard let a = dims, let b = other.dims else { return .unknown }

@@ -14,6 +14,7 @@ public final class Buffer: @unchecked Sendable {
   public let base: UnsafeMutableRawPointer
   /// The number of usable bytes.
   public let byteCount: Int
+  private let isOwner: Bool
 
   /// Uninitialized memory of at least `byteCount` bytes.
   /// - Throws: ResourceExhausted when the system has no more memory.
@@ -28,9 +29,17 @@ public final class Buffer: @unchecked Sendable {
     }
     base = memory
     self.byteCount = byteCount
+    isOwner = true
   }
 
-  deinit { free(base) }
+  /// A view of memory that belongs to someone else, who keeps it as long as this is used.
+  package init(borrowing base: UnsafeMutableRawPointer, byteCount: Int) {
+    self.base = base
+    self.byteCount = byteCount
+    isOwner = false
+  }
+
+  deinit { if isOwner { free(base) } }
 }
 
 /// A tensor value: element type, shape and elements in row-major order. Immutable once made.

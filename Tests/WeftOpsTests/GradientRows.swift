@@ -73,6 +73,7 @@ let gradientRows: [GradientRow] =
   + specialRows + trigonometryRows + quotientRows + activationRows + scanRows + segmentRows
   + productRows + factorRows + diagonalRows + orderRows + blockRows + scatterRows + partRows
   + convolutionRows + poolingRows + normalizationRows + variableRows + passRows
+  + functionalRows + loopRows + listRows + arrayRows
 
 let elementwiseRows: [GradientRow] = [
   binary("add") { try $0 + $1 },

@@ -72,7 +72,8 @@ import WeftTensors
     var ops: [String] = []
     // Nodes come after their inputs.
     for node in graph.nodes where node.inputs.contains(where: { moving.contains($0) }) {
-      for (port, type) in node.outputs.enumerated() where type.dtype.isDifferentiable {
+      for (port, type) in node.outputs.enumerated()
+      where type.dtype.isDifferentiable || type.dtype == .variant {
         moving.insert(Edge(node: node.id, port: port))
       }
       if needed.contains(node.id) { ops.append(node.op) }

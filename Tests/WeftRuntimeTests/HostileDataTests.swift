@@ -42,6 +42,8 @@ struct HostileCase: Decodable, Sendable, CustomTestStringConvertible {
   var steps: [Step]?
   /// The session's memory limit.
   var memory: Int?
+  /// The session's limit on iterations of loops.
+  var iterations: Int?
   var code: String
   var contains: [String]
 
@@ -57,6 +59,7 @@ struct HostileCase: Decodable, Sendable, CustomTestStringConvertible {
   func perform() throws {
     var options = SessionOptions()
     if let memory { options.compile.memoryLimit = memory }
+    if let iterations { options.compile.iterationLimit = iterations }
     let session = Session(
       try GraphFile.decode(try bytes(), registry: .standard), options: options)
     for step in steps ?? [] {

@@ -103,7 +103,7 @@ extension IR {
     }
   }
 
-  private static func feedDef(_ registry: OpRegistry) -> OpDef? {
+  static func feedDef(_ registry: OpRegistry) -> OpDef? {
     registry.all.first { if case .placeholder = $0.lowering { true } else { false } }
   }
 

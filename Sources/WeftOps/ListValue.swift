@@ -1,0 +1,116 @@
+// The value that a tensor list is: immutable for whoever holds it, cheap to extend at its end.
+
+package import WeftTensors
+
+/// A list of tensors of one element type: what a DT_VARIANT edge of the TensorList ops carries.
+///
+/// A value: setting or pushing gives another list. Lists that came from one another share their
+/// elements: what is added to the newest is stamped with a version that the older do not see, so
+/// a loop that fills or grows a list copies nothing.
+package final class ListValue: @unchecked Sendable {
+  private final class Storage {
+    var elements: [(any Sendable)?]
+    var stamps: [Int]
+    var version = 0
+    var bytes = 0
+
+    init(elements: [(any Sendable)?]) {
+      self.elements = elements
+      stamps = Array(repeating: 0, count: elements.count)
+    }
+  }
+
+  /// The element type.
+  package let dtype: DType
+  /// What every element's shape fits.
+  package let elementShape: Shape
+  /// The number of elements, set or not.
+  package let count: Int
+  private let storage: Storage
+  private let version: Int
+
+  /// More elements than this no list has.
+  package static let countLimit = 1 << 24
+
+  private init(_ dtype: DType, _ shape: Shape, _ count: Int, _ storage: Storage, _ version: Int) {
+    self.dtype = dtype
+    elementShape = shape
+    self.count = count
+    self.storage = storage
+    self.version = version
+  }
+
+  /// A list of `elements`; nil is one that is not set.
+  package convenience init(_ dtype: DType, _ shape: Shape, elements: [(any Sendable)?]) {
+    let storage = Storage(elements: elements)
+    for element in elements { storage.bytes += ListValue.bytes(element) }
+    self.init(dtype, shape, elements.count, storage, 0)
+  }
+
+  /// The element at `index`, which is in the list; nil when it is not set.
+  package subscript(index: Int) -> (any Sendable)? {
+    storage.stamps[index] <= version ? storage.elements[index] : nil
+  }
+
+  /// All elements.
+  package var elements: [(any Sendable)?] { (0..<count).map { self[$0] } }
+
+  /// About how much memory the elements take.
+  package var bytes: Int { storage.bytes }
+
+  private static func bytes(_ element: (any Sendable)?) -> Int {
+    guard let element else { return 48 }
+    if let tensor = element as? Tensor {
+      return tensor.dtype.isPlain
+        ? tensor.byteCount + 192 : tensor.strings.reduce(192) { $0 + $1.count + 32 }
+    }
+    return 192
+  }
+
+  private var isNewest: Bool {
+    storage.version == version && storage.elements.count == count
+  }
+
+  /// The list with one more element.
+  package func appending(_ element: any Sendable) -> ListValue {
+    guard isNewest else {
+      return ListValue(dtype, elementShape, elements: elements + [element])
+    }
+    storage.version += 1
+    storage.elements.append(element)
+    storage.stamps.append(storage.version)
+    storage.bytes += ListValue.bytes(element)
+    return ListValue(dtype, elementShape, count + 1, storage, storage.version)
+  }
+
+  /// The list with another element at `index`, which is in it.
+  package func setting(_ index: Int, _ element: any Sendable) -> ListValue {
+    guard isNewest, storage.elements[index] == nil else {
+      var all = elements
+      all[index] = element
+      return ListValue(dtype, elementShape, elements: all)
+    }
+    storage.version += 1
+    storage.elements[index] = element
+    storage.stamps[index] = storage.version
+    storage.bytes += ListValue.bytes(element)
+    return ListValue(dtype, elementShape, count, storage, storage.version)
+  }
+
+  /// The list without its last element; it has one.
+  package func droppingLast() -> ListValue {
+    ListValue(dtype, elementShape, count - 1, storage, version)
+  }
+
+  /// The first elements, or with elements not set behind them.
+  package func resized(to size: Int) -> ListValue {
+    if size <= count { return ListValue(dtype, elementShape, size, storage, version) }
+    return ListValue(
+      dtype, elementShape, elements: elements + Array(repeating: nil, count: size - count))
+  }
+
+  /// The same elements under a shape that is known better.
+  package func refined(_ shape: Shape) -> ListValue {
+    ListValue(dtype, shape, count, storage, version)
+  }
+}

@@ -1,0 +1,156 @@
+// Nested plans while they run: feeds by address, steps without lookups.
+
+internal import WeftCompiler
+internal import WeftGraph
+internal import WeftTensors
+
+/// Iterations of all loops in one run.
+final class IterationCount: @unchecked Sendable {
+  var count = 0
+  let limit: Int
+  init(limit: Int) { self.limit = limit }
+}
+
+/// A step that needs nothing but its kernel.
+struct FastStep {
+  let function: @Sendable (borrowing KernelCall) throws -> Void
+  let arguments: UnsafePointer<UnsafeMutableRawPointer>
+  let inputCount: Int
+  let scratch: UnsafeMutableRawPointer
+  let objectBase: Int
+  let index: Int
+}
+
+extension Execution: NestedHost {
+  func makeNested(_ plan: Plan) throws -> any NestedExecution {
+    let nested = try Execution(
+      plan: plan, pool: pool, store: store, memoryLimit: max(0, memoryLimit - heldBytes))
+    nested.sessionSeed = sessionSeed
+    nested.iterations = iterations
+    nested.prepareNested()
+    return nested
+  }
+
+  func countIterations(_ count: Int) throws {
+    iterations.count += count
+    guard iterations.count <= iterations.limit else {
+      throw WeftError(
+        .resourceExhausted,
+        "the loops of this run made more than \(iterations.limit) iterations", category: .run,
+        hint: "if they are meant to, raise the limit on iterations")
+    }
+  }
+}
+
+extension Execution: NestedExecution {
+  func setFeed(_ index: Int, _ value: NestedValue) {
+    switch value {
+    case .memory(let address, let dtype, let shape):
+      if let held = feeds[index], held.buffer.base == address, held.dtype == dtype,
+        held.shape == shape
+      {
+        return
+      }
+      feeds[index] = try? Tensor(
+        dtype: dtype, shape: shape,
+        buffer: Buffer(
+          borrowing: address, byteCount: Tensor.byteCount(dtype: dtype, shape: shape)))
+      feedObjects[index] = nil
+      bind(index, address)
+    case .tensor(let tensor):
+      feeds[index] = tensor
+      feedObjects[index] = tensor
+      if tensor.dtype.isPlain { bind(index, tensor.buffer.base) }
+    case .object(let object):
+      feeds[index] = nil
+      feedObjects[index] = object
+    }
+  }
+
+  private func bind(_ index: Int, _ address: UnsafeMutableRawPointer) {
+    for argument in feedPlaces[index] { addresses[argument] = address }
+  }
+
+  /// Makes the tables that nested runs use.
+  func prepareNested() {
+    feeds = Array(repeating: nil, count: plan.feeds.count)
+    feedObjects = Array(repeating: nil, count: plan.feeds.count)
+    feedPlaces = Array(repeating: [], count: plan.feeds.count)
+    for entry in feedArguments where feedPlaces.indices.contains(entry.feed) {
+      feedPlaces[entry.feed].append(entry.argument)
+    }
+    var steps: [FastStep] = []
+    for (index, step) in plan.steps.enumerated() {
+      guard !step.isRandom, !step.isLate, variableArguments[index].isEmpty,
+        let kernel = step.kernel
+      else { return }
+      guard case .call(let function) = kernel.action else { continue }
+      steps.append(
+        FastStep(
+          function: function, arguments: UnsafePointer(addresses + step.argumentBase),
+          inputCount: step.inputCount, scratch: arena.base + step.scratchOffset,
+          objectBase: step.argumentBase, index: index))
+    }
+    fastSteps = steps
+  }
+
+  func runSteps() throws {
+    guard let fastSteps else { return try runAllSteps() }
+    var at = 0
+    do {
+      try fastSteps.withUnsafeBufferPointer { steps in
+        while at < steps.count {
+          try steps[at].function(
+            KernelCall(
+              arguments: steps[at].arguments, inputCount: steps[at].inputCount,
+              scratch: steps[at].scratch, pool: pool, objects: self,
+              objectBase: steps[at].objectBase))
+          at += 1
+        }
+      }
+    } catch {
+      throw plan.steps[fastSteps[at].index].locate(error, plan)
+    }
+  }
+
+  func address(ofFetch index: Int) -> UnsafeMutableRawPointer? {
+    let fetch = plan.fetches[index]
+    switch fetch.place {
+    case .arena(let offset): return arena.base + offset
+    case .constant(let value): return value.dtype.isPlain ? value.buffer.base : nil
+    case .feed, .variable, .slot, .none: return nil
+    }
+  }
+
+  func value(ofFetch index: Int) throws -> NestedValue {
+    let fetch = plan.fetches[index]
+    let missing = WeftError(
+      .internal, "a nested value was not produced: \(fetch.type)", category: .run)
+    func shaped(_ tensor: Tensor) throws -> NestedValue {
+      guard tensor.dtype.isPlain else {
+        return .tensor(try tensor.reshaped(to: fetch.type.shape.known ?? tensor.shape))
+      }
+      return .memory(
+        tensor.buffer.base, fetch.type.dtype, fetch.type.shape.known ?? tensor.shape)
+    }
+    switch fetch.place {
+    case .arena(let offset):
+      return .memory(arena.base + offset, fetch.type.dtype, fetch.type.shape.known ?? [])
+    case .constant(let value): return try shaped(value)
+    case .feed(let feed):
+      if let tensor = feeds[feed] { return try shaped(tensor) }
+      guard let object = feedObjects[feed] else { throw missing }
+      return .object(object)
+    case .variable(let cell): return try shaped(try cell.read())
+    case .slot(let slot):
+      if fetch.type.dtype.isPlain {
+        guard let buffer = slots[slot].buffer else { throw missing }
+        return .memory(buffer.base, fetch.type.dtype, slots[slot].shape)
+      }
+      guard let object = slots[slot].object else { throw missing }
+      if let tensor = object as? Tensor { return .tensor(tensor) }
+      return .object(object)
+    case .none: throw missing
+    }
+  }
+}

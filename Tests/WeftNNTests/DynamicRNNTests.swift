@@ -1,0 +1,125 @@
+// Networks in loops against the same networks unrolled, and texts generated in one run.
+
+import Testing
+import WeftGraph
+import WeftNN
+import WeftOps
+import WeftRuntime
+import WeftTensors
+
+@Suite struct DynamicRNNTests {
+  /// Values of `fetches` in a session of one thread after initialization.
+  private func run(
+    _ graph: Graph, _ scope: VariableScope, _ fetches: [Output], _ feeds: [Output: Tensor]
+  ) throws -> [[Float]] {
+    let session = Session(graph, options: SessionOptions(threads: 1, seed: 3))
+    try session.run([], targets: scope.variables.map(\.initializer))
+    return try session.run(fetches, feeds: feeds).map { try $0.array() }
+  }
+
+  private func near(_ a: [[Float]], _ b: [[Float]]) -> Bool {
+    a.count == b.count
+      && zip(a, b).allSatisfy { x, y in
+        x.count == y.count && zip(x, y).allSatisfy { abs($0 - $1) <= 1e-5 + 1e-4 * abs($1) }
+      }
+  }
+
+  private func numbers(_ shape: [Int]) throws -> Tensor {
+    let count = shape.reduce(1, *)
+    return try Tensor((0..<count).map { Float(($0 * 7919) % 23) / 23 - 0.5 }, shape: shape)
+  }
+
+  private func cell(_ kind: String, _ scope: VariableScope) throws -> any RecurrentCell {
+    switch kind {
+    case "lstm": try BasicLSTMCell(scope, inputSize: 3, units: 4)
+    case "gru": try GRUCell(scope, inputSize: 3, units: 4)
+    default: try BasicRNNCell(scope, inputSize: 3, units: 4)
+    }
+  }
+
+  @Test(arguments: ["rnn", "lstm", "gru"], [false, true])
+  func aLoopIsTheUnrolledNetwork(_ kind: String, _ hasLengths: Bool) throws {
+    let graph = Graph()
+    let scope = VariableScope(graph)
+    let cell = try cell(kind, scope.scope("cell"))
+    let x = try graph.placeholder(.float32, shape: [5, 2, 3])
+    let lengths = hasLengths ? try graph.constant([Int32(3), 5]) : nil
+    let unrolled = try unroll(cell, over: x, lengths: lengths)
+    let loop = try dynamicRNN(cell, over: x, lengths: lengths)
+    let handles = scope.trainableVariables.map(\.value) + [x]
+    func all(_ outputs: Output, _ state: RecurrentState) throws -> [Output] {
+      let loss = try sum(square(outputs)) + sum(state.parts[0])
+      return [outputs] + state.parts + (try denseGradients(of: loss, withRespectTo: handles))
+    }
+    let fed = [x: try numbers([5, 2, 3])]
+    let wanted = try run(graph, scope, all(unrolled.stacked(), unrolled.state), fed)
+    let found = try run(graph, scope, all(loop.outputs, loop.state), fed)
+    #expect(near(found, wanted))
+  }
+
+  @Test func anyLengthInOneGraph() throws {
+    let graph = Graph()
+    let scope = VariableScope(graph)
+    let cell = try cell("gru", scope.scope("cell"))
+    let x = try graph.placeholder(.float32, shape: [2, -1, 3])
+    let loop = try dynamicRNN(cell, over: x, isTimeMajor: false)
+    for steps in [1, 4] {
+      let value = try numbers([2, steps, 3])
+      let fixed = try graph.placeholder(.float32, shape: [.known(2), .known(steps), 3])
+      let unrolled = try unroll(cell, over: fixed.transposed(permutation: [1, 0, 2]))
+      let found = try run(graph, scope, [loop.outputs], [x: value])
+      let wanted = try run(
+        graph, scope, [unrolled.stacked().transposed(permutation: [1, 0, 2])], [fixed: value])
+      #expect(near(found, wanted))
+    }
+  }
+
+  @Test func backwardBeginsAtEachRowsEnd() throws {
+    let graph = Graph()
+    let scope = VariableScope(graph)
+    let cell = try cell("rnn", scope.scope("cell"))
+    let x = try graph.placeholder(.float32, shape: [4, 1, 3])
+    let short = try graph.placeholder(.float32, shape: [2, 1, 3])
+    let both = try bidirectionalRNN(
+      forward: cell, backward: cell, over: x, lengths: graph.constant([Int32(2)]))
+    let alone = try dynamicRNN(cell, over: short, isReversed: true)
+    let value = try numbers([4, 1, 3])
+    let head = try Tensor(Array(try value.array(of: Float.self).prefix(6)), shape: [2, 1, 3])
+    let long = try run(graph, scope, [both.backward.outputs], [x: value])[0]
+    let brief = try run(graph, scope, [alone.outputs], [short: head])[0]
+    #expect(near([Array(long.prefix(8))], [brief]))
+    #expect(long.suffix(8).allSatisfy { $0 == 0 })
+  }
+
+  @Test func generatingStopsAtTheEnd() throws {
+    let graph = Graph()
+    let first = try graph.placeholder(.int32, shape: [-1])
+    // Each id is followed by the next; 5 ends a text.
+    let next = try graph.constant(
+      (0..<36).map { Float($0 % 6 == ($0 / 6 + 1) % 6 ? 9 : 0) }, shape: [6, 6])
+    for sampling in [
+      LoopSampling(temperature: 0), LoopSampling(temperature: 0.01),
+      LoopSampling(topK: 1), LoopSampling(topP: 0.5, seed: (1, 2)),
+    ] {
+      let texts = try generationLoop(
+        first: first, state: RecurrentState([]), maximum: 4, end: 5, sampling: sampling
+      ) { ids, state in (try gather(next, ids), state) }
+      let session = Session(graph)
+      let values = try session.run(
+        [texts.ids, texts.lengths], feeds: [first: try Tensor([Int32(0), 2, 4])])
+      #expect(
+        try values[0].array(of: Int32.self) == [1, 2, 3, 4, 3, 4, 5, 5, 5, 5, 5, 5])
+      #expect(try values[1].array(of: Int32.self) == [4, 2, 0])
+    }
+  }
+
+  @Test func bannedIDsAreNeverChosen() throws {
+    let graph = Graph()
+    let logits = try graph.constant([Float(5), 1, 4, 0], shape: [1, 4])
+    for temperature in [0.0, 1] {
+      let chosen = try choose(
+        logits, LoopSampling(temperature: temperature, topK: 1, banned: [0]))
+      #expect(try Session(graph).run([chosen])[0].array(of: Int32.self) == [2])
+    }
+  }
+}
