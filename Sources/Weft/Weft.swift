@@ -11,3 +11,4 @@
 @_exported public import WeftTraining
 
 @_exported public import struct WeftKernels.BlasLibrary
+@_exported public import enum WeftKernels.MachineProbe

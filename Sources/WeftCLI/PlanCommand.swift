@@ -83,7 +83,11 @@ struct PlanCommand: ParsableCommand {
     if let passes { options.disabled = passes.disabled }
     let session = Session(graph, options: SessionOptions(threads: 1, compile: options))
     let plan = try session.plan(request.fetches.map(\.edge), feeds: feeds, targets: request.targets)
-    Console.print(json ? PlanText.json(plan).text : dot ? PlanText.dot(plan) : plan.description)
+    if json || dot { return Console.print(json ? PlanText.json(plan).text : PlanText.dot(plan)) }
+    let pool = ThreadPool(width: SessionOptions.availableCores)
+    let rates = MachineRates(
+      productFlops: MachineProbe.productRate(pool), bytes: MachineProbe.memoryRate(pool))
+    Console.print(plan.report(rates: rates))
   }
 
   private static func dims(_ text: String) throws(WeftError) -> [Int] {

@@ -93,15 +93,24 @@ struct ResolvedRequest {
   }
 
   /// Runs all steps; each output is one tensor, with a leading axis when steps were asked for.
-  func run(_ session: Session) throws -> [Tensor] {
+  /// - Parameter onTrace: is given the times of the last step's parts.
+  func run(_ session: Session, onTrace: ((RunTrace) -> Void)? = nil) throws -> [Tensor] {
     if isEmpty { return [] }
     let edges = fetches.map(\.edge)
-    guard let steps else { return try session.run(edges, feeds: feeds(0), targets: targets) }
+    func once(_ step: Int, isLast: Bool) throws -> [Tensor] {
+      guard let onTrace, isLast else {
+        return try session.run(edges, feeds: feeds(step), targets: targets)
+      }
+      let (values, trace) = try session.trace(edges, feeds: feeds(step), targets: targets)
+      onTrace(trace)
+      return values
+    }
+    guard let steps else { return try once(0, isLast: true) }
     var columns = [[Tensor]](repeating: [], count: edges.count)
     for step in 0..<steps {
       let values: [Tensor]
       do {
-        values = try session.run(edges, feeds: feeds(step), targets: targets)
+        values = try once(step, isLast: step == steps - 1)
       } catch let error as WeftError {
         throw error.adding("step", "\(step) of \(steps)")
       }

@@ -32,10 +32,16 @@ struct RunCommand: ParsableCommand {
   @Option(help: "Save all variables to a .safetensors or .npz file afterwards.")
   var save: String?
 
+  @Option(help: "Write when each part of the last step ran to FILE, as Chrome trace events.")
+  var trace: String?
+
   @Flag(help: "Print outputs as JSON.")
   var json = false
 
   func validate() throws {
+    if script != nil, trace != nil {
+      throw ValidationError("--trace does not go with --script")
+    }
     if script != nil, request.isUsed {
       throw ValidationError(
         "--script has its own feeds, fetches and targets; --signature, --inputs, --outputs, "
@@ -72,7 +78,11 @@ struct RunCommand: ParsableCommand {
     }
     let session = try sessionOptions.session(model)
     try call.initialize(session, initMode ?? .auto)
-    let values = try call.run(session)
+    var recorded: RunTrace?
+    let values = try call.run(session, onTrace: trace == nil ? nil : { recorded = $0 })
+    if let trace, let recorded {
+      try WholeFile.write(Array(TraceEvents.text(recorded).utf8), to: trace)
+    }
     if outdir != nil {
       try OutputFolder.write(zip(files, values).map { (path: $0, tensor: $1) })
     }

@@ -38,6 +38,8 @@ public struct CompileOptions: Sendable, Hashable {
   public var memoryLimit = Machine.memory
   /// The iterations that all loops of a run together may make; a run that makes more is ended.
   public var iterationLimit = 1 << 24
+  /// Whether the working graph is checked after every pass.
+  public var checksPasses = false
   /// The default options.
   public init() {}
 }
@@ -62,6 +64,9 @@ package let pipeline: [Pass] = [
   Pass(
     name: "reroll", purpose: "roll the steps of unrolled recurrences up into loops",
     run: { $0.reroll() }),
+  Pass(
+    name: "elementwise", purpose: "run elementwise nodes of one shape block by block as one",
+    run: { $0.fuseElementwise() }),
 ]
 
 /// Names of the passes that may be switched off.
@@ -74,6 +79,7 @@ extension IR {
       let before = liveCount
       let start = ContinuousClock.now
       try pass.run(&self)
+      if options.checksPasses { try verify(after: pass.name) }
       let elapsed = start.duration(to: .now)
       reports.append(
         PassReport(

@@ -4,8 +4,11 @@ internal import WeftGraph
 internal import WeftTensors
 
 extension Plan {
-  /// The passes, the steps and the memory, as `weft plan` prints them.
-  public var description: String {
+  /// The passes, the steps and the memory.
+  public var description: String { report() }
+
+  /// The same with the time to expect of each step at `rates`, as `weft plan` prints them.
+  public func report(rates: MachineRates? = nil) -> String {
     var lines: [String] = ["passes"]
     for pass in passes {
       lines.append(
@@ -24,15 +27,25 @@ extension Plan {
         "  \(String(index).leftPadded(to: 5)) \(step.def.name.padded(to: width)) \(kernel)"
         + "  (\(inputs.joined(separator: ", "))) -> \(outputs.joined(separator: ", "))"
       if let flops = step.kernel?.flops, flops > 0 { line += "  \(flops) FLOP" }
+      line += "  \(bytesMoved(step)) bytes"
+      if let rates { line += "  \(Plan.fixed(predictedSeconds(step, rates: rates) * 1e6)) us" }
       line += "  \(step.name)"
       lines.append(line)
+      for detail in step.kernel?.details ?? [] { lines.append("        | \(detail)") }
     }
     lines.append("fetches")
     for fetch in fetches { lines.append("  \(describe(fetch))") }
     lines.append(
       "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
         + "\(slotCount) sized in the run")
-    lines.append("work    \(steps.count) steps, \(flops) FLOP")
+    lines.append("work    \(steps.count) steps, \(flops) FLOP, \(productFlops) of matrix products")
+    if let rates {
+      let total = steps.reduce(0) { $0 + predictedSeconds($1, rates: rates) }
+      lines.append(
+        "time    \(Plan.fixed(total * 1e3)) ms expected at "
+          + "\(Plan.fixed(rates.productFlops / 1e9)) GFLOP/s and "
+          + "\(Plan.fixed(rates.bytes / 1e9)) GB/s, measured now")
+    }
     return lines.joined(separator: "\n")
   }
 

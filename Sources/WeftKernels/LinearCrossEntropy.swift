@@ -108,6 +108,11 @@ package struct LinearCrossEntropy: Sendable {
     return Int(min(wantsGradient ? 3 * one : one, 0x1p62))
   }
 
+  /// How it goes, for reports.
+  package var summary: [String] {
+    ["chunks of \(chunk) rows, \(tiles) tiles of \(tileWidth) columns"]
+  }
+
   /// The first row whose label is not a class, with the label.
   package func badLabel(_ operands: Operands) -> (row: Int, label: Int)? {
     guard labels != .dense else { return nil }

@@ -4,6 +4,11 @@ public import WeftGraph
 internal import WeftKernels
 internal import WeftTensors
 
+// For loops that a fused program runs: on its own thread, and to ask whether a type has one.
+private let onePool = ThreadPool(width: 1)
+private nonisolated(unsafe) let noMemory = UnsafeMutableRawPointer.allocate(
+  byteCount: 64, alignment: 64)
+
 /// Rows of the activations.
 enum ActivationRows {
   static let all: [OpDef] = [
@@ -103,12 +108,18 @@ enum ActivationRows {
       lowering: .kernel { ctx in
         let (kind, dtype, count) = (try kind(ctx.attrs), ctx.dtype(0), ctx.count(0))
         let unsupported = ctx.unsupported(dtype)
-        return Kernel("activation", inPlace: [[0]], flops: 4 * count) { call in
+        var kernel = Kernel("activation", inPlace: [[0]], flops: 4 * count) { call in
           guard
             ActivationKernels.forward(
               kind, dtype, call.rawInput(0), call.rawOutput(0), count: count, pool: call.pool)
           else { throw unsupported }
         }
+        if ActivationKernels.forward(kind, dtype, noMemory, noMemory, count: 0, pool: onePool) {
+          kernel.loop = .unary { x, y, n in
+            _ = ActivationKernels.forward(kind, dtype, x, y, count: n, pool: onePool)
+          }
+        }
+        return kernel
       })
   }
 
@@ -123,13 +134,21 @@ enum ActivationRows {
       lowering: .kernel { ctx in
         let (kind, dtype, count) = (try kind(ctx.attrs), ctx.dtype(0), ctx.count(0))
         let unsupported = ctx.unsupported(dtype)
-        return Kernel("activationGrad", inPlace: [[0, 1]], flops: 4 * count) { call in
+        var kernel = Kernel("activationGrad", inPlace: [[0, 1]], flops: 4 * count) { call in
           guard
             ActivationKernels.backward(
               kind, dtype, dy: call.rawInput(0), call.rawInput(1), dx: call.rawOutput(0),
               count: count, pool: call.pool)
           else { throw unsupported }
         }
+        if ActivationKernels.backward(
+          kind, dtype, dy: noMemory, noMemory, dx: noMemory, count: 0, pool: onePool)
+        {
+          kernel.loop = .binary { dy, x, dx, n, _ in
+            _ = ActivationKernels.backward(kind, dtype, dy: dy, x, dx: dx, count: n, pool: onePool)
+          }
+        }
+        return kernel
       })
   }
 }

@@ -51,13 +51,15 @@ extension LowerContext {
       let product = MatrixProduct(
         sizes, a: (dtype(0), count(0)), b: (dtype(1), count(1)), output: outputs[0].dtype)
     else { throw unsupported(dtype(0)) }
-    return Kernel(
+    var kernel = Kernel(
       kernelName(label, outputs[0].dtype), scratchBytes: product.scratchBytes,
       flops: product.flops
     ) { call in
       product.run(
         call.rawInput(0), call.rawInput(1), call.rawOutput(0), call.scratch, call.pool)
     }
+    kernel.productFlops = product.flops
+    return kernel
   }
 }
 

@@ -16,15 +16,17 @@ final class Execution: RunObjects, @unchecked Sendable {
   var slots: [Slot]
   /// The feeds; nil where a nested plan is fed an object.
   var feeds: [Tensor?] = []
-  private var draw: UInt64 = 0
+  var draw: UInt64 = 0
   /// Arguments whose address is a feed's, with the feed's number.
   private(set) var feedArguments: [(argument: Int, feed: Int)] = []
-  /// For each step, its arguments that are a variable's memory.
-  private(set) var variableArguments: [[(argument: Int, cell: VariableCell)]] = []
+  // See ReadySteps.swift.
+  var readySteps: [ReadyStep] = []
+  var variableArguments: [VariableArgument] = []
+  /// Times of the steps, when they are asked for.
+  var clock: StepClock?
   // Of nested plans, see Loops.swift.
   var feedObjects: [(any Sendable)?] = []
   var feedPlaces: [[Int]] = []
-  var fastSteps: [FastStep]?
   var iterations = IterationCount(limit: CompileOptions().iterationLimit)
   /// Kernels of late steps, kept while their input shapes and values stay the same.
   private var lateKernels: [Int: LateKernel] = [:]
@@ -71,21 +73,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       }
       addresses.advanced(by: index).initialize(to: address)
     }
-    for step in plan.steps {
-      var list: [(argument: Int, cell: VariableCell)] = []
-      for index in step.argumentBase..<(step.argumentBase + step.inputCount) {
-        if case .variable(let cell) = plan.arguments[index].place {
-          // A reference that the op takes as such is not read as memory.
-          let position = index - step.argumentBase
-          let formal = step.def.signature.inputs
-          // Nested plans read their variables themselves.
-          if step.def.traits.contains(.nested) { continue }
-          if formal.indices.contains(position), formal[position].isReference { continue }
-          list.append((index, cell))
-        }
-      }
-      variableArguments.append(list)
-    }
+    makeReadySteps()
   }
 
   deinit {
@@ -125,38 +113,42 @@ final class Execution: RunObjects, @unchecked Sendable {
 
   /// Runs every step and returns the fetches as tensors of their own.
   func run(_ feeds: [Tensor]) throws -> [Tensor] {
-    self.feeds = feeds
-    defer { self.feeds = [] }
-    // What an earlier run made large must not leave this one, of other sizes, without room.
-    if heldBytes - plan.arenaBytes > memoryLimit / 4 {
-      for slot in slots.indices { slots[slot].buffer = nil }
-    }
-    for entry in feedArguments { addresses[entry.argument] = feeds[entry.feed].buffer.base }
-    iterations.count = 0
-    try runAllSteps()
-    var copied = 0
-    return try plan.fetches.map { try fetched($0, &copied) }
+    var results: [Tensor] = []
+    try run(feeds, into: &results)
+    return results
   }
 
-  func runAllSteps() throws {
-    for (index, step) in plan.steps.enumerated() {
-      do {
-        if step.isRandom { draw = store.nextDraw(step.name) }
-        for entry in variableArguments[index] {
-          addresses[entry.argument] = try memory(of: entry.cell, plan.arguments[entry.argument])
-        }
-        if step.isLate {
-          try runLate(step, index)
-        } else if let kernel = step.kernel, case .call(let function) = kernel.action {
-          let call = KernelCall(
-            arguments: UnsafePointer(addresses + step.argumentBase), inputCount: step.inputCount,
-            scratch: arena.base + step.scratchOffset, pool: pool, objects: self,
-            objectBase: step.argumentBase)
-          try function(call)
-        }
-      } catch {
-        throw step.locate(error, plan)
+  /// Runs every step; fetches go into `results`, into the tensors there where they fit.
+  func run(_ given: [Tensor], into results: inout [Tensor]) throws {
+    if feeds.count != given.count { feeds = Array(repeating: nil, count: given.count) }
+    for index in given.indices { feeds[index] = given[index] }
+    defer { for index in feeds.indices { feeds[index] = nil } }
+    // What an earlier run made large must not leave this one, of other sizes, without room.
+    if !slots.isEmpty, heldBytes - plan.arenaBytes > memoryLimit / 4 {
+      for slot in slots.indices { slots[slot].buffer = nil }
+    }
+    for entry in feedArguments { addresses[entry.argument] = given[entry.feed].buffer.base }
+    iterations.count = 0
+    try runSteps()
+    var copied = 0
+    for index in plan.fetches.indices {
+      if index < results.count, overwrite(&results[index], plan.fetches[index]) { continue }
+      let value = try fetched(plan.fetches[index], &copied)
+      if index < results.count { results[index] = value } else { results.append(value) }
+    }
+    if results.count > plan.fetches.count { results.removeLast(results.count - plan.fetches.count) }
+  }
+
+  // Copies a fetched value into a tensor of an earlier run, if that is its caller's alone.
+  private func overwrite(_ result: inout Tensor, _ argument: Argument) -> Bool {
+    switch argument.place {
+    case .arena(let offset): result.overwrite(argument.type, from: arena.base + offset)
+    case .variable(let cell):
+      cell.value.map {
+        $0.has(argument.type) && result.overwrite(argument.type, from: $0.buffer.base)
       }
+        ?? false
+    case .constant, .feed, .slot, .none: false
     }
   }
 
@@ -175,7 +167,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     }
   }
 
-  private func memory(
+  func memory(
     of cell: VariableCell, _ argument: Argument
   ) throws(WeftError) -> UnsafeMutableRawPointer {
     let value = try cell.read()
@@ -255,7 +247,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     return type
   }
 
-  private func runLate(_ step: Step, _ index: Int) throws {
+  func runLate(_ step: Step, _ index: Int) throws {
     let inputs = (0..<step.inputCount).map { plan.arguments[step.argumentBase + $0] }
     for (position, input) in inputs.enumerated() {
       if case .slot(let slot) = input.place, let buffer = slots[slot].buffer {

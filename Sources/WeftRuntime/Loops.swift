@@ -1,4 +1,4 @@
-// Nested plans while they run: feeds by address, steps without lookups.
+// Nested plans while they run: feeds by address.
 
 internal import WeftCompiler
 internal import WeftGraph
@@ -9,16 +9,6 @@ final class IterationCount: @unchecked Sendable {
   var count = 0
   let limit: Int
   init(limit: Int) { self.limit = limit }
-}
-
-/// A step that needs nothing but its kernel.
-struct FastStep {
-  let function: @Sendable (borrowing KernelCall) throws -> Void
-  let arguments: UnsafePointer<UnsafeMutableRawPointer>
-  let inputCount: Int
-  let scratch: UnsafeMutableRawPointer
-  let objectBase: Int
-  let index: Int
 }
 
 extension Execution: NestedHost {
@@ -78,38 +68,6 @@ extension Execution: NestedExecution {
     feedPlaces = Array(repeating: [], count: plan.feeds.count)
     for entry in feedArguments where feedPlaces.indices.contains(entry.feed) {
       feedPlaces[entry.feed].append(entry.argument)
-    }
-    var steps: [FastStep] = []
-    for (index, step) in plan.steps.enumerated() {
-      guard !step.isRandom, !step.isLate, variableArguments[index].isEmpty,
-        let kernel = step.kernel
-      else { return }
-      guard case .call(let function) = kernel.action else { continue }
-      steps.append(
-        FastStep(
-          function: function, arguments: UnsafePointer(addresses + step.argumentBase),
-          inputCount: step.inputCount, scratch: arena.base + step.scratchOffset,
-          objectBase: step.argumentBase, index: index))
-    }
-    fastSteps = steps
-  }
-
-  func runSteps() throws {
-    guard let fastSteps else { return try runAllSteps() }
-    var at = 0
-    do {
-      try fastSteps.withUnsafeBufferPointer { steps in
-        while at < steps.count {
-          try steps[at].function(
-            KernelCall(
-              arguments: steps[at].arguments, inputCount: steps[at].inputCount,
-              scratch: steps[at].scratch, pool: pool, objects: self,
-              objectBase: steps[at].objectBase))
-          at += 1
-        }
-      }
-    } catch {
-      throw plan.steps[fastSteps[at].index].locate(error, plan)
     }
   }
 

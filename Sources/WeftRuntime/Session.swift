@@ -29,8 +29,8 @@ public struct SessionOptions: Sendable {
 
   /// The cores this process may use.
   public static var availableCores: Int {
-    // Counts what the affinity mask leaves.
-    max(1, ProcessInfo.processInfo.activeProcessorCount)
+    // Counts what the affinity mask and the container's quota leave.
+    max(1, min(ProcessInfo.processInfo.activeProcessorCount, Machine.quotaCores ?? .max))
   }
 }
 
@@ -56,7 +56,7 @@ public final class Session: @unchecked Sendable {
     let types: [TensorType]
   }
 
-  private final class Prepared {
+  final class Prepared: @unchecked Sendable {
     let plan: Plan
     let execution: Execution
     init(_ plan: Plan, _ execution: Execution) {
@@ -89,19 +89,53 @@ public final class Session: @unchecked Sendable {
   ) throws -> [Tensor] {
     try lock.withLock { plans in
       let prepared = try prepare(&plans, fetches, feeds.map { ($0.0, $0.1.type) }, targets)
-      let empty = prepared.plan.requiredVariables.filter { $0.value == nil }
-      if !empty.isEmpty {
-        throw WeftError(
-          .failedPrecondition,
-          "\(empty.count) variables are read before they have a value: "
-            + empty.map(\.name).joined(separator: ", "),
-          category: .run,
-          hint: "run the initializers first (`--init auto`), or restore a checkpoint")
-      }
-      BlasThreads.enter()
-      defer { BlasThreads.leave() }
-      return try prepared.execution.run(feeds.map(\.1))
+      var results: [Tensor] = []
+      try execute(prepared, feeds.map(\.1), &results)
+      return results
     }
+  }
+
+  /// Compiles a run once, to be repeated.
+  public func prepare(
+    _ fetches: [Edge], feeds: [(Edge, TensorType)] = [], targets: [Int] = []
+  ) throws -> PreparedRun {
+    PreparedRun(self, try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets) })
+  }
+
+  func run(_ prepared: Prepared, _ feeds: [Tensor], into results: inout [Tensor]) throws {
+    try lock.withLock { _ in try execute(prepared, feeds, &results) }
+  }
+
+  /// Runs as `run` does, and says when each step began and ended.
+  public func trace(
+    _ fetches: [Edge], feeds: [(Edge, Tensor)] = [], targets: [Int] = []
+  ) throws -> (values: [Tensor], trace: RunTrace) {
+    try lock.withLock { plans in
+      let prepared = try prepare(&plans, fetches, feeds.map { ($0.0, $0.1.type) }, targets)
+      prepared.execution.clock = StepClock()
+      defer { prepared.execution.clock = nil }
+      var results: [Tensor] = []
+      try execute(prepared, feeds.map(\.1), &results)
+      let entries = prepared.execution.clock?.entries ?? []
+      return (results, RunTrace(plan: prepared.plan, entries: entries, threads: pool.width))
+    }
+  }
+
+  private func execute(
+    _ prepared: Prepared, _ feeds: [Tensor], _ results: inout [Tensor]
+  ) throws {
+    if prepared.plan.requiredVariables.contains(where: { $0.value == nil }) {
+      let empty = prepared.plan.requiredVariables.filter { $0.value == nil }
+      throw WeftError(
+        .failedPrecondition,
+        "\(empty.count) variables are read before they have a value: "
+          + empty.map(\.name).joined(separator: ", "),
+        category: .run,
+        hint: "run the initializers first (`--init auto`), or restore a checkpoint")
+    }
+    BlasThreads.enter()
+    defer { BlasThreads.leave() }
+    try prepared.execution.run(feeds, into: &results)
   }
 
   /// Runs by symbolic handles.

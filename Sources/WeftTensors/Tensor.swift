@@ -49,9 +49,25 @@ public struct Tensor: Sendable {
   /// The size of each dimension.
   public let shape: [Int]
   /// Elements of plain types.
-  public let buffer: Buffer
+  public private(set) var buffer: Buffer
   /// Elements of a string tensor, row-major; empty for other types.
   public let strings: [[UInt8]]
+
+  /// Whether this is a value of `type`.
+  package func has(_ type: TensorType) -> Bool {
+    guard dtype == type.dtype, let dims = type.shape.dims, dims.count == shape.count else {
+      return false
+    }
+    for (size, dim) in zip(shape, dims) where dim.size != size { return false }
+    return true
+  }
+
+  /// Takes `type.shape`'s elements from `source`, where the memory is this value's alone and fits.
+  package mutating func overwrite(_ type: TensorType, from source: UnsafeRawPointer) -> Bool {
+    guard dtype.isPlain, has(type), isKnownUniquelyReferenced(&buffer) else { return false }
+    if byteCount > 0 { buffer.base.copyMemory(from: source, byteCount: byteCount) }
+    return true
+  }
 
   /// The number of elements.
   public var count: Int { shape.reduce(1, *) }

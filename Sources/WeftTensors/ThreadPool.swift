@@ -138,7 +138,12 @@ public final class ThreadPool: @unchecked Sendable {
       pthread_cond_broadcast(&shared.wake)
       pthread_mutex_unlock(&shared.mutex)
       shared.drain()
-      while shared.running.load(ordering: .acquiring) > 0 {}
+      // A short spin, then the processor is given up: on a busy machine the others need it.
+      var spins = 0
+      while shared.running.load(ordering: .acquiring) > 0 {
+        spins += 1
+        if spins > 4_000 { sched_yield() }
+      }
       shared.body = nil
     }
   }

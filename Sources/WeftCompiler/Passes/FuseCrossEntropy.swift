@@ -198,7 +198,7 @@ private struct CrossEntropyMatch {
     ) { ctx in
       let failure = ctx.error
       let name = dtype == .float32 ? label + "Float32" : label + "Float64"
-      return Kernel(name, scratchBytes: scratch, flops: work.flops) { call in
+      var kernel = Kernel(name, scratchBytes: scratch, flops: work.flops) { call in
         let operands = LinearCrossEntropy.Operands(
           h: call.rawInput(0), weights: call.rawInput(1),
           bias: places.0.map { call.rawInput($0) }, labels: call.rawInput(2),
@@ -215,6 +215,9 @@ private struct CrossEntropyMatch {
           work.run(operands, Double.self, scratch: call.scratch, pool: call.pool)
         }
       }
+      kernel.productFlops = work.flops
+      kernel.details = work.summary
+      return kernel
     }
     let old = ir.nodes[id]
     let fused = ir.append(

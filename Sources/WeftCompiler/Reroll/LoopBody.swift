@@ -101,7 +101,8 @@ struct LoopBody: Sendable {
     // An operand either has all rows, at the same place, or is broadcast over them.
     return types.allSatisfy { type in
       guard let sizes = type.shape.known else { return false }
-      return sizes.count < out.count || sizes[0] == 1 || (sizes.count == out.count && sizes[0] == rows)
+      return sizes.count < out.count || sizes[0] == 1
+        || (sizes.count == out.count && sizes[0] == rows)
     } && (out.count == 2 || types.allSatisfy { $0.shape.rank == out.count || $0.shape.rank == 0 })
   }
 
@@ -156,8 +157,10 @@ struct LoopBody: Sendable {
       let multiply = MatrixProduct.single(
         MatrixProduct.Sizes(m: count, n: b[tb ? 0 : 1], k: a[1], transB: tb), types[0].dtype)
     else { return nil }
-    return Kernel("matmul", flops: 2 * count * b[0] * b[1]) { call in
+    var kernel = Kernel("matmul", flops: 2 * count * b[0] * b[1]) { call in
       multiply(call.rawInput(0), call.rawInput(1), call.rawOutput(0))
     }
+    kernel.productFlops = kernel.flops
+    return kernel
   }
 }

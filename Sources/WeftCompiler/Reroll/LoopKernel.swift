@@ -20,8 +20,10 @@ extension LoopBody {
       throw WeftError(.resourceExhausted, "a loop's memory is too large")
     }
     let flops = (perStep &+ tail.flops).multipliedReportingOverflow(by: steps)
+    let products = (whole.productFlops * (count - 1) &+ tail.productFlops)
+      .multipliedReportingOverflow(by: steps)
     let run = LoopRun(body: self)
-    return Kernel(
+    var kernel = Kernel(
       isReversed ? "loopBackward" : "loop", scratchBytes: bytes,
       flops: flops.overflow ? .max : flops.partialValue
     ) { call in
@@ -39,6 +41,10 @@ extension LoopBody {
       }
       if let failed = failure.withLock({ $0?.error }) { throw failed }
     }
+    kernel.productFlops = products.overflow ? .max : products.partialValue
+    kernel.details =
+      ["\(steps) steps of \(count) chunks of \(chunk) rows"] + whole.summary
+    return kernel
   }
 }
 

@@ -58,18 +58,11 @@ struct LoopProgram: Sendable {
     try place(plan)
   }
 
-  /// Floating-point operations of one step.
+  /// Floating-point operations of one step, and those of products among them.
   var flops: Int { kernels.reduce(0) { $0 &+ $1.flops } }
-
+  var productFlops: Int { kernels.reduce(0) { $0 &+ $1.productFlops } }
   /// What each unit is, for reports.
-  var summary: [String] {
-    units.map { entry in
-      switch entry.unit {
-      case .kernel: "kernel"
-      case .program(let program, _): "program of \(program.instructions.count) loops"
-      }
-    }
-  }
+  private(set) var summary: [String] = []
 
   // MARK: - Order
 
@@ -178,6 +171,7 @@ struct LoopProgram: Sendable {
     var registers = 0
     for (unit, ops) in order.enumerated() {
       let first = addresses.count
+      summary.append(ops.map { body.ops[$0].def.name }.joined(separator: " "))
       if ops.count == 1, !isLight(ops[0]) {
         let op = body.ops[ops[0]]
         for (place, ref) in op.inputs.enumerated() {
@@ -334,20 +328,9 @@ struct LoopProgram: Sendable {
     if op.def.traits.contains(.view) { return .columns([0]) }
     if let loop = kernels[index].loop { return .loop(loop) }
     let type = body.values[op.outputs[0]].type
-    guard let loop = try elementwiseSum(type.dtype) else {
+    guard let loop = IR().loopOfSum(type.dtype) else {
       throw WeftError(.unimplemented, "\(op.def.name) has no loop for \(type.dtype.name)")
     }
     return op.def === KnownOp.addN ? .sum(loop) : .loop(loop)
-  }
-
-  // The loop of an addition, for ops that add without being written as one loop.
-  private func elementwiseSum(_ dtype: DType) throws -> ElementwiseLoop? {
-    guard let add = KnownOp.add.first, case .kernel(let make) = add.lowering else { return nil }
-    let type = TensorType(dtype, Shape([1]))
-    return try make(
-      LowerContext(
-        name: add.name, op: add, attrs: Attrs([:], signature: add.signature), inputs: [type, type],
-        outputs: [type], variables: { _ in throw WeftError(.internal, "no variable in a step") })
-    ).loop
   }
 }
