@@ -78,8 +78,8 @@ final class Execution: RunObjects, @unchecked Sendable {
           // A reference that the op takes as such is not read as memory.
           let position = index - step.argumentBase
           let formal = step.def.signature.inputs
-          // Nested plans read their variables themselves.
-          if step.def.traits.contains(.nested) { continue }
+          // Nested plans read the variables behind references themselves.
+          if step.def.traits.contains(.nested), plan.arguments[index].type.isReference { continue }
           if formal.indices.contains(position), formal[position].isReference { continue }
           list.append((index, cell))
         }

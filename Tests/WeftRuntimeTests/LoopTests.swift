@@ -1,6 +1,7 @@
 // Loops and conditionals in runs: written graphs of TensorFlow 1's dialect, limits, effects.
 
 import Testing
+import WeftCompiler
 import WeftFormats
 import WeftGraph
 import WeftOps
