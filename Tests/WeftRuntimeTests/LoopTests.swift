@@ -123,7 +123,7 @@ private let two = int + #","N":{"i":"2"}"#
     let result = try whileLoop(
       [graph.constant(Int32(0)), start], shapeInvariants: [.scalar, [-1]],
       condition: { try less($0[0], n) },
-      body: { [try $0[0] + $0[0].graph.constant(Int32(1)), try concat([$0[1], $0[1] + 1], axis: 0)] })
+      body: { [try $0[0] + 1, try concat([$0[1], $0[1] + 1], axis: 0)] })
     let session = Session(graph)
     for trips in [0, 1, 3] {
       let value = try session.run([result[1]], feeds: [n: try Tensor(scalar: Int32(trips))])[0]

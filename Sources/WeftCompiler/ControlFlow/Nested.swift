@@ -248,14 +248,21 @@ struct NestedSource: Sendable {
   let input: Int
   let dtype: DType
   let shape: [Int]
+  /// The variable that a reference refers to: it must have a value only where it is read.
+  let cell: VariableCell?
 
   init(_ ctx: LowerContext, _ input: Int) {
     self.input = input
     dtype = ctx.dtype(input)
     shape = ctx.shape(input)
+    cell = ctx.inputs[input].isReference ? try? ctx.variable(input) : nil
   }
 
   func read(_ call: borrowing KernelCall) throws -> NestedValue {
+    if let cell {
+      let value = try cell.read()
+      return dtype.isPlain ? .memory(value.buffer.base, dtype, value.shape) : .tensor(value)
+    }
     if dtype.isPlain { return .memory(call.arguments[input], dtype, shape) }
     guard let object = call.objectInput(input) else {
       throw WeftError(.internal, "input \(input) has no value", category: .run)
