@@ -64,7 +64,15 @@ struct SessionArguments: ParsableArguments {
   @Option(help: "Refuse a run that needs more memory for its values, such as 512M or 2G.")
   var memoryLimit: ByteCount?
 
-  func validate() throws { try SessionArguments.check(threads) }
+  @Option(help: "End a run whose loops together make more iterations than this.")
+  var iterationLimit: Int?
+
+  func validate() throws {
+    try SessionArguments.check(threads)
+    if let iterationLimit, iterationLimit < 1 {
+      throw ValidationError("--iteration-limit takes a number from 1")
+    }
+  }
 
   /// Throws (usage) for a number of threads that no machine has.
   static func check(_ threads: Int?) throws {
@@ -77,6 +85,7 @@ struct SessionArguments: ParsableArguments {
   func session(_ model: Model) throws -> Session {
     var options = SessionOptions(threads: threads, seed: seed)
     if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
+    if let iterationLimit { options.compile.iterationLimit = iterationLimit }
     let session = Session(model.graph, options: options)
     if let checkpoint = try model.checkpoint(restore) {
       let unused = try checkpoint.restore(into: session)

@@ -13,6 +13,19 @@ extension Plan {
           + "\(Plan.fixed(pass.milliseconds)) ms  \(pass.purpose)")
     }
     lines.append("steps")
+    lines += stepLines()
+    lines.append("fetches")
+    for fetch in fetches { lines.append("  \(describe(fetch))") }
+    lines.append(
+      "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
+        + "\(slotCount) sized in the run")
+    lines.append("work    \(steps.count) steps, \(flops) FLOP")
+    return lines.joined(separator: "\n")
+  }
+
+  /// One line for each step, and those of nested plans below.
+  func stepLines() -> [String] {
+    var lines: [String] = []
     let width = steps.reduce(0) { max($0, $1.def.name.count) }
     for (index, step) in steps.enumerated() {
       let kernel = step.kernel?.name ?? "chosen in the run"
@@ -26,14 +39,17 @@ extension Plan {
       if let flops = step.kernel?.flops, flops > 0 { line += "  \(flops) FLOP" }
       line += "  \(step.name)"
       lines.append(line)
+      if let details = step.kernel?.details { lines += details().map { "      | \($0)" } }
     }
-    lines.append("fetches")
-    for fetch in fetches { lines.append("  \(describe(fetch))") }
-    lines.append(
-      "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
-        + "\(slotCount) sized in the run")
-    lines.append("work    \(steps.count) steps, \(flops) FLOP")
-    return lines.joined(separator: "\n")
+    return lines
+  }
+
+  /// The plan as part of another one's step.
+  func nestedLines(_ title: String) -> [String] {
+    [
+      "\(title): \(steps.count) steps, \(flops) FLOP each time, arena \(arenaBytes) bytes, "
+        + "\(slotCount) sized in the run"
+    ] + stepLines()
   }
 
   private func describe(_ argument: Argument) -> String {

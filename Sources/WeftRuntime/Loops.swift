@@ -37,7 +37,7 @@ extension Execution: NestedHost {
       throw WeftError(
         .resourceExhausted,
         "the loops of this run made more than \(iterations.limit) iterations", category: .run,
-        hint: "if they are meant to, raise the limit on iterations")
+        hint: "if they are meant to, raise the limit with --iteration-limit")
     }
   }
 }

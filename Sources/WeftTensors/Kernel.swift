@@ -30,6 +30,8 @@ public struct Kernel: Sendable {
   public var bounds: [[Int]?] = []
   /// Floating-point operations of one call, for reports.
   public var flops: Int
+  /// Lines that tell more of it in plans: the nested plans of a loop.
+  public var details: (@Sendable () -> [String])?
 
   /// A kernel that calls `function`.
   public init(

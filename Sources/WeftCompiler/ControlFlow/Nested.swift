@@ -118,6 +118,18 @@ extension IR {
     }
   }
 
+  /// What the part puts behind handles that it is fed, where that is more than `given` says.
+  func refined(_ given: [BorderType]) -> [Int: HandleType] {
+    var all: [Int: HandleType] = [:]
+    for node in nodes {
+      guard case .feed(let index) = node.kind, given.indices.contains(index),
+        let handle = node.handles.first.flatMap({ $0 }), handle != given[index].handle
+      else { continue }
+      all[index] = handle
+    }
+    return all
+  }
+
   /// Which feeds are in use.
   var usedFeeds: Set<Int> {
     var used = Set<Int>()
