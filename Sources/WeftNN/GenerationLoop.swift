@@ -2,7 +2,7 @@
 
 public import WeftGraph
 internal import WeftOps
-public import WeftTensors
+internal import WeftTensors
 
 /// How a loop in the graph chooses ids.
 public struct LoopSampling: Sendable, Hashable {

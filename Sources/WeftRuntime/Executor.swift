@@ -25,6 +25,8 @@ final class Execution: RunObjects, @unchecked Sendable {
   var feedObjects: [(any Sendable)?] = []
   var feedPlaces: [[Int]] = []
   var fastSteps: [FastStep]?
+  var calls: UnsafeMutablePointer<KernelCall>?
+  var nested: [NestedReference] = []
   var iterations = IterationCount(limit: CompileOptions().iterationLimit)
   /// Kernels of late steps, kept while their input shapes and values stay the same.
   private var lateKernels: [Int: LateKernel] = [:]
@@ -161,7 +163,9 @@ final class Execution: RunObjects, @unchecked Sendable {
   }
 
   /// Bytes for values, planned ones and those of sizes that a run decided.
-  var heldBytes: Int { slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } }
+  var heldBytes: Int {
+    slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } + nestedBytes
+  }
 
   // Values whose sizes a run decides, and copies of fetched ones, count against the memory limit
   // as planned values do.

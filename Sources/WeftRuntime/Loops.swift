@@ -11,6 +11,11 @@ final class IterationCount: @unchecked Sendable {
   init(limit: Int) { self.limit = limit }
 }
 
+/// An execution that a kernel of this one holds.
+struct NestedReference {
+  weak var execution: Execution?
+}
+
 /// A step that needs nothing but its kernel.
 struct FastStep {
   let function: @Sendable (borrowing KernelCall) throws -> Void
@@ -28,8 +33,13 @@ extension Execution: NestedHost {
     nested.sessionSeed = sessionSeed
     nested.iterations = iterations
     nested.prepareNested()
+    self.nested.removeAll { $0.execution == nil }
+    self.nested.append(NestedReference(execution: nested))
     return nested
   }
+
+  /// Bytes that nested plans hold.
+  var nestedBytes: Int { nested.reduce(0) { $0 + ($1.execution?.heldBytes ?? 0) } }
 
   func countIterations(_ count: Int) throws {
     iterations.count += count
@@ -94,10 +104,39 @@ extension Execution: NestedExecution {
     fastSteps = steps
   }
 
+  func beginRuns() {
+    guard let fastSteps, calls == nil, !fastSteps.isEmpty else { return }
+    // Made once for all iterations: to make them anew for each costs more than a small kernel.
+    let made = UnsafeMutablePointer<KernelCall>.allocate(capacity: fastSteps.count)
+    for (index, step) in fastSteps.enumerated() {
+      (made + index).initialize(
+        to: KernelCall(
+          arguments: step.arguments, inputCount: step.inputCount, scratch: step.scratch,
+          pool: pool, objects: self, objectBase: step.objectBase))
+    }
+    calls = made
+  }
+
+  func endRuns() {
+    guard let calls, let fastSteps else { return }
+    calls.deinitialize(count: fastSteps.count)
+    calls.deallocate()
+    self.calls = nil
+  }
+
   func runSteps() throws {
     guard let fastSteps else { return try runAllSteps() }
     var at = 0
     do {
+      if let calls {
+        try fastSteps.withUnsafeBufferPointer { steps in
+          while at < steps.count {
+            try steps[at].function(calls[at])
+            at += 1
+          }
+        }
+        return
+      }
       try fastSteps.withUnsafeBufferPointer { steps in
         while at < steps.count {
           try steps[at].function(

@@ -162,6 +162,18 @@ private let two = int + #","N":{"i":"2"}"#
     #expect(session.heldBytes == before)
   }
 
+  @Test func plansShowWhatLoopsRun() throws {
+    let session = try session(nested)
+    let text = try session.plan(
+      [session.graph.edge("out")],
+      feeds: [(session.graph.edge("n"), TensorType(.int32, .scalar))]
+    ).description
+    #expect(text.contains("| condition: 1 steps"))
+    #expect(text.contains("| body: "))
+    // The inner loop within the outer one's body.
+    #expect(text.contains("|       | body: "))
+  }
+
   @Test func maximumIterationsEndALoop() throws {
     let graph = Graph()
     let result = try whileLoop(

@@ -26,6 +26,10 @@ package enum NestedValue {
 package protocol NestedExecution: AnyObject {
   /// Says what feed `index` is in the runs to come.
   func setFeed(_ index: Int, _ value: NestedValue)
+  /// Says that many runs follow, until `endRuns`.
+  func beginRuns()
+  /// Ends what `beginRuns` began.
+  func endRuns()
   /// Runs every step.
   func runSteps() throws
   /// What fetch `index` is after a run.
