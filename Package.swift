@@ -102,7 +102,7 @@ let package = Package(
       ["WeftTraining", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftRuntimeTests",
-      ["WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
+      ["TestSupport", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftNNTests",
       [

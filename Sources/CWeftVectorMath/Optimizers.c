@@ -49,6 +49,14 @@
     EACH(const T s = ms[i] + (g * g - ms[i]) * rest; ms[i] = s; \
          const T a = mom[i] * momentum + (g * lr) / SQRT(s + epsilon); mom[i] = a; var[i] -= a;) \
   } \
+  WEFT_CLONES void weft_sparse_apply_rms_prop##S( \
+      const TYPE *grad, TYPE lr, TYPE rho, TYPE momentum, TYPE epsilon, TYPE *var, TYPE *ms, \
+      TYPE *mom, ptrdiff_t n) { \
+    typedef TYPE T; \
+    const T rest = 1 - rho; \
+    EACH(const T s = ms[i] * rho + g * g * rest; ms[i] = s; \
+         const T a = mom[i] * momentum + 1 / SQRT(s + epsilon) * lr * g; mom[i] = a; var[i] -= a;) \
+  } \
   WEFT_CLONES void weft_apply_centered_rms_prop##S( \
       const TYPE *grad, TYPE lr, TYPE rho, TYPE momentum, TYPE epsilon, TYPE *var, TYPE *mg, \
       TYPE *ms, TYPE *mom, ptrdiff_t n) { \

@@ -20,6 +20,54 @@ static WEFT_CLONES void NAME(dense_grad)(
   }
 }
 
+// x += bias (unless NULL), and the largest of x: sixteen lanes, NaN when there is one.
+static WEFT_CLONES T NAME(bias_max)(T *x, const T *bias, ptrdiff_t n) {
+  T lane[WEFT_WIDTH];
+  for (int k = 0; k < WEFT_WIDTH; k++) lane[k] = -INFINITY;
+  const ptrdiff_t body = n - n % WEFT_WIDTH;
+  for (ptrdiff_t i = 0; i < body; i += WEFT_WIDTH) {
+    WEFT_LANES for (int k = 0; k < WEFT_WIDTH; k++) {
+      const T v = bias ? x[i + k] + bias[i + k] : x[i + k];
+      x[i + k] = v;
+      lane[k] = v > lane[k] || v != v ? v : lane[k];
+    }
+  }
+  for (ptrdiff_t i = body; i < n; i++) {
+    const T v = bias ? x[i] + bias[i] : x[i];
+    x[i] = v;
+    lane[i - body] = v > lane[i - body] || v != v ? v : lane[i - body];
+  }
+  T best = lane[0];
+  for (int k = 1; k < WEFT_WIDTH; k++) best = lane[k] > best || lane[k] != lane[k] ? lane[k] : best;
+  return best;
+}
+
+// x = e^(x - largest), and its sum: sixteen lanes, added pairwise.
+static EXP_CLONES T NAME(exp_sum)(T *x, T largest, ptrdiff_t n) {
+  T lane[WEFT_WIDTH] = {0};
+  const ptrdiff_t body = n - n % WEFT_WIDTH;
+  for (ptrdiff_t i = 0; i < body; i += WEFT_WIDTH) {
+    EXP_LANES for (int k = 0; k < WEFT_WIDTH; k++) {
+      const T e = EXP_BELOW(x[i + k] - largest);
+      x[i + k] = e;
+      lane[k] += e;
+    }
+  }
+  if (body < n) {
+    T tail[WEFT_WIDTH];
+    for (int k = 0; k < WEFT_WIDTH; k++) tail[k] = body + k < n ? x[body + k] - largest : -INFINITY;
+    EXP_LANES for (int k = 0; k < WEFT_WIDTH; k++) {
+      tail[k] = EXP_BELOW(tail[k]);
+      lane[k] += body + k < n ? tail[k] : 0;
+    }
+    memcpy(x + body, tail, (size_t)(n - body) * sizeof(T));
+  }
+  for (int width = WEFT_WIDTH / 2; width > 0; width /= 2) {
+    for (int k = 0; k < width; k++) lane[k] += lane[k + width];
+  }
+  return lane[0];
+}
+
 void FN(xent_tile)(
     T *z, ptrdiff_t ld, const T *bias, int relu, const int32_t *column, const T *labels,
     ptrdiff_t ldl, T *largest, T *sum, T *chosen, T *mass, ptrdiff_t step, ptrdiff_t rows,
@@ -28,12 +76,15 @@ void FN(xent_tile)(
   if (cols <= 0 || cols > WEFT_SUM_BLOCK) return;
   for (ptrdiff_t r = 0; r < rows; r++) {
     T *x = z + r * ld;
-    if (bias) FN(add)(x, bias, x, cols);
+    T best;
     if (relu) {
+      if (bias) FN(add)(x, bias, x, cols);
       memcpy(before, x, (size_t)cols * sizeof(T));
       FN(relu)(x, x, cols);
+      best = FN(max)(x, cols);
+    } else {
+      best = NAME(bias_max)(x, bias, cols);
     }
-    const T best = FN(max)(x, cols);
     largest[r * step] = best;
     if (column && column[r] >= 0 && column[r] < cols) chosen[r] = x[column[r]];
     if (labels) {
@@ -47,8 +98,7 @@ void FN(xent_tile)(
       sum[r * step] = 0;
       continue;
     }
-    NAME(exp_shifted)(x, best, x, cols);
-    sum[r * step] = FN(sum)(x, cols);
+    sum[r * step] = NAME(exp_sum)(x, best, cols);
     if (relu) NAME(mark_cut)(before, x, cols);
   }
 }

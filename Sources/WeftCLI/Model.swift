@@ -67,7 +67,15 @@ struct SessionArguments: ParsableArguments {
   @Option(help: PassList.help)
   var passes: PassList?
 
-  func validate() throws { try SessionArguments.check(threads) }
+  @Option(help: "End a run whose loops together make more iterations than this.")
+  var iterationLimit: Int?
+
+  func validate() throws {
+    try SessionArguments.check(threads)
+    if let iterationLimit, iterationLimit < 1 {
+      throw ValidationError("--iteration-limit takes a number from 1")
+    }
+  }
 
   /// Throws (usage) for a number of threads that no machine has.
   static func check(_ threads: Int?) throws {
@@ -81,6 +89,7 @@ struct SessionArguments: ParsableArguments {
     var options = SessionOptions(threads: threads, seed: seed)
     if let passes { options.compile.disabled = passes.disabled }
     if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
+    if let iterationLimit { options.compile.iterationLimit = iterationLimit }
     let session = Session(model.graph, options: options)
     if let checkpoint = try model.checkpoint(restore) {
       let unused = try checkpoint.restore(into: session)

@@ -21,7 +21,7 @@ enum TraceEvents {
         ("outputs", .array(outputs)), ("flops", .int(step.kernel?.flops ?? 0)),
         ("bytes", .int(trace.plan.bytesMoved(step))),
       ]
-      if let details = step.kernel?.details, !details.isEmpty {
+      if let details = step.kernel?.details?() {
         arguments.append(("details", .array(details.map { .string($0) })))
       }
       events.append(

@@ -16,6 +16,26 @@ extension Plan {
           + "\(Plan.fixed(pass.milliseconds)) ms  \(pass.purpose)")
     }
     lines.append("steps")
+    lines += stepLines(rates)
+    lines.append("fetches")
+    for fetch in fetches { lines.append("  \(describe(fetch))") }
+    lines.append(
+      "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
+        + "\(slotCount) sized in the run")
+    lines.append("work    \(steps.count) steps, \(flops) FLOP, \(productFlops) of matrix products")
+    if let rates {
+      let total = steps.reduce(0) { $0 + predictedSeconds($1, rates: rates) }
+      lines.append(
+        "time    \(Plan.fixed(total * 1e3)) ms expected at "
+          + "\(Plan.fixed(rates.productFlops / 1e9)) GFLOP/s and "
+          + "\(Plan.fixed(rates.bytes / 1e9)) GB/s, measured now")
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  /// One line for each step, and those of nested plans below.
+  func stepLines(_ rates: MachineRates? = nil) -> [String] {
+    var lines: [String] = []
     let width = steps.reduce(0) { max($0, $1.def.name.count) }
     for (index, step) in steps.enumerated() {
       let kernel = step.kernel?.name ?? "chosen in the run"
@@ -31,22 +51,17 @@ extension Plan {
       if let rates { line += "  \(Plan.fixed(predictedSeconds(step, rates: rates) * 1e6)) us" }
       line += "  \(step.name)"
       lines.append(line)
-      for detail in step.kernel?.details ?? [] { lines.append("        | \(detail)") }
+      if let details = step.kernel?.details { lines += details().map { "      | \($0)" } }
     }
-    lines.append("fetches")
-    for fetch in fetches { lines.append("  \(describe(fetch))") }
-    lines.append(
-      "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
-        + "\(slotCount) sized in the run")
-    lines.append("work    \(steps.count) steps, \(flops) FLOP, \(productFlops) of matrix products")
-    if let rates {
-      let total = steps.reduce(0) { $0 + predictedSeconds($1, rates: rates) }
-      lines.append(
-        "time    \(Plan.fixed(total * 1e3)) ms expected at "
-          + "\(Plan.fixed(rates.productFlops / 1e9)) GFLOP/s and "
-          + "\(Plan.fixed(rates.bytes / 1e9)) GB/s, measured now")
-    }
-    return lines.joined(separator: "\n")
+    return lines
+  }
+
+  /// The plan as part of another one's step.
+  func nestedLines(_ title: String) -> [String] {
+    [
+      "\(title): \(steps.count) steps, \(flops) FLOP each time, arena \(arenaBytes) bytes, "
+        + "\(slotCount) sized in the run"
+    ] + stepLines()
   }
 
   private func describe(_ argument: Argument) -> String {

@@ -76,6 +76,14 @@ public struct HandleType: Sendable, Hashable {
   }
 }
 
+extension HandleType {
+  /// What is known when elements of shape `item` come in.
+  public func adding(_ item: Shape) -> HandleType {
+    guard isFresh else { return HandleType(dtype, shape.joined(with: item)) }
+    return HandleType(dtype, shape.merged(with: item) ?? .unknown)
+  }
+}
+
 /// One op: the row in which all that is known of it stands.
 public final class OpDef: Sendable {
   /// TensorFlow's op name: the key in files.
@@ -91,6 +99,8 @@ public final class OpDef: Sendable {
   public let value: (@Sendable (InferContext) -> [Dim]?)?
   /// Types behind resource outputs.
   public let handles: (@Sendable (InferContext) throws -> [HandleType?])?
+  /// What running it tells of the handles among its inputs, by input: what it puts behind them.
+  public let refines: (@Sendable (InferContext) -> [Int: HandleType])?
   /// The derivative.
   public let gradient: GradientRule
   /// What runs.
@@ -112,6 +122,7 @@ public final class OpDef: Sendable {
     infer: @escaping @Sendable (InferContext) throws -> [Shape],
     value: (@Sendable (InferContext) -> [Dim]?)? = nil,
     handles: (@Sendable (InferContext) throws -> [HandleType?])? = nil,
+    refines: (@Sendable (InferContext) -> [Int: HandleType])? = nil,
     gradient: GradientRule, lowering: Lowering
   ) {
     self.name = name
@@ -122,6 +133,7 @@ public final class OpDef: Sendable {
     self.infer = infer
     self.value = value
     self.handles = handles
+    self.refines = refines
     self.gradient = gradient
     self.lowering = lowering
   }

@@ -91,8 +91,8 @@ public struct GemmGrid: Sendable {
       (rows, cols, depth, slots) = (m, n, k, 1)
       return
     }
-    // A small C under a long K: too few tiles to share, so K is cut into slots.
-    if splitsDepth && m * n <= 128 * 128 && k >= 2048 {
+    // A small C under a long K: too few tiles to share, or too narrow ones, so K is cut into slots.
+    if splitsDepth && m * n <= 1 << 17 && k >= 2048 && k >= 4 * Swift.max(m, n) {
       let count = Swift.min(8, wanted)
       (rows, cols) = (m, n)
       depth = ((k + count - 1) / count + 15) & ~15
@@ -148,12 +148,14 @@ public func gemm<E: BlasElement>(
         transA, transB, m, n, length, alpha, a + (transA ? start * lda : start), lda,
         b + (transB ? start : start * ldb), ldb, 0, partial + slot * m * n, n)
     }
-    for i in 0..<m {
-      let row = c + i * ldc
-      if beta != 1 { scaleRow(row, n, beta) }
-      for slot in 0..<grid.slots {
-        let part = partial + (slot * m + i) * n
-        for j in 0..<n { row[j] += part[j] }
+    pool.split(m, grain: Swift.max(1, elementwiseGrain / (n * grid.slots))) { lower, upper in
+      for i in lower..<upper {
+        let row = c + i * ldc
+        if beta != 1 { scaleRow(row, n, beta) }
+        for slot in 0..<grid.slots {
+          let part = partial + (slot * m + i) * n
+          for j in 0..<n { row[j] += part[j] }
+        }
       }
     }
     return

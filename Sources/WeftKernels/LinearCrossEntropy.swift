@@ -79,27 +79,30 @@ package struct LinearCrossEntropy: Sendable {
     return min(4_096, ((classes + tiles - 1) / tiles + 15) / 16 * 16)
   }
   var tiles: Int { max(1, (classes + tileWidth - 1) / tileWidth) }
-  // Rows of a chunk: logits of some sixteen megabytes.
-  var chunk: Int { max(1, min(rows, max(32, min(512, (1 << 22) / max(1, classes) / 16 * 16)))) }
+  // Rows of a chunk: logits of some eight megabytes.
+  var chunk: Int { max(1, min(rows, max(32, min(512, (1 << 21) / max(1, classes) / 16 * 16)))) }
+  // Whether the gradient's factors go to the rows of h and dh rather than to the logits.
+  var scalesRows: Bool { labels != .dense && !hasReLU }
 
-  // Elements of each part of the scratch memory.
-  private var parts: [Int] {
+  // Elements of each part of the scratch memory: what two chunks have each, then what they share.
+  private var parts: (own: [Int], shared: Int) {
     let perTile = chunk * tiles
-    return [
+    let own = [
       chunk * tiles * tileWidth, perTile, perTile, labels == .dense ? perTile : chunk,
-      labels == .dense ? perTile : 0, chunk, chunk * inner,
-      wantsGradient ? perTile * inner : 0,
+      labels == .dense ? perTile : 0, chunk, chunk, chunk, chunk * inner,
     ]
+    return (own, wantsGradient ? perTile * inner : 0)
   }
 
   /// Bytes of scratch memory for elements of `elementBytes`; nil when they are more than memory
   /// can be.
   package func scratchBytes(elementBytes: Int) -> Int? {
-    guard Double(chunk) * Double(tiles) * Double(tileWidth + inner + 4) < 0x1p48,
+    guard Double(chunk) * Double(tiles) * Double(2 * tileWidth + inner + 8) < 0x1p48,
       Double(rows) < 0x1p31, classes < 1 << 31
     else { return nil }
-    let floats = parts.reduce(0) { $0 + ($1 * elementBytes + 63) / 64 * 64 }
-    return floats + (chunk * 4 + 63) / 64 * 64 + rows * 4 + 64
+    func padded(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }
+    let own = parts.own.reduce(padded(chunk * 4)) { $0 + padded($1 * elementBytes) }
+    return 2 * own + padded(parts.shared * elementBytes) + padded(rows * 4)
   }
 
   /// Multiplications and additions of the products.
@@ -124,201 +127,6 @@ package struct LinearCrossEntropy: Sendable {
   package func run<E: CrossEntropyElement>(
     _ operands: Operands, _: E.Type, scratch: UnsafeMutableRawPointer, pool: ThreadPool
   ) {
-    var at = scratch
-    func take(_ count: Int) -> UnsafeMutablePointer<E> {
-      defer { at += (count * MemoryLayout<E>.stride + 63) / 64 * 64 }
-      return at.assumingMemoryBound(to: E.self)
-    }
-    let sizes = parts
-    let work = CrossEntropyWork<E>(
-      z: take(sizes[0]), largest: take(sizes[1]), sum: take(sizes[2]), chosen: take(sizes[3]),
-      mass: take(sizes[4]), scale: take(sizes[5]), h: take(sizes[6]), partial: take(sizes[7]),
-      column: at.assumingMemoryBound(to: Int32.self),
-      active: (at + (chunk * 4 + 63) / 64 * 64).assumingMemoryBound(to: Int32.self))
-    let count = findActive(operands, work)
-    let loss = operands.loss.assumingMemoryBound(to: E.self)
-    if count < rows {
-      for r in 0..<rows { loss[r] = 0 }
-      if let dh = operands.dh { memclear(dh, rows * inner * MemoryLayout<E>.stride) }
-    }
-    if let db = operands.dBias { memclear(db, classes * MemoryLayout<E>.stride) }
-    if count == 0, let dw = operands.dWeights {
-      memclear(dw, inner * classes * MemoryLayout<E>.stride)
-    }
-    var start = 0
-    while start < count {
-      let length = min(chunk, count - start)
-      runChunk(operands, work, first: start, length: length, isWhole: count == rows, pool: pool)
-      start += length
-    }
+    CrossEntropyRun<E>(self, operands, scratch: scratch, pool: pool, parts: parts).run()
   }
-
-  // Rows that count, in order. A row whose scale and mask are zero has no effect on the loss nor on
-  // a gradient, unless it is not finite: then it stays, so that its NaN shows.
-  private func findActive<E: CrossEntropyElement>(
-    _ operands: Operands, _ work: CrossEntropyWork<E>
-  ) -> Int {
-    let scale = operands.scale?.assumingMemoryBound(to: E.self)
-    guard let mask = operands.mask?.assumingMemoryBound(to: E.self) else {
-      for r in 0..<rows { work.active[r] = Int32(truncatingIfNeeded: r) }
-      return rows
-    }
-    let h = operands.h.assumingMemoryBound(to: E.self)
-    var count = 0
-    for r in 0..<rows {
-      if mask[r] == 0 && (scale?[r] ?? 0) == 0 {
-        var probe: E = 0
-        for k in 0..<inner { probe += h[r * inner + k] * 0 }
-        if probe == 0 { continue }
-      }
-      work.active[count] = Int32(truncatingIfNeeded: r)
-      count += 1
-    }
-    return count
-  }
-
-  private func runChunk<E: CrossEntropyElement>(
-    _ operands: Operands, _ work: CrossEntropyWork<E>, first: Int, length: Int, isWhole: Bool,
-    pool: ThreadPool
-  ) {
-    let (width, tiles, inner, classes) = (tileWidth, self.tiles, self.inner, self.classes)
-    let whole = operands.h.assumingMemoryBound(to: E.self)
-    var h = whole + first * inner
-    let active = work.active + first
-    if !isWhole {
-      for i in 0..<length {
-        (work.h + i * inner).update(from: whole + Int(active[i]) * inner, count: inner)
-      }
-      h = UnsafePointer(work.h)
-    }
-    let scale = operands.scale?.assumingMemoryBound(to: E.self)
-    for i in 0..<length {
-      let r = Int(active[i])
-      work.scale[i] = scale?[r] ?? 0
-      switch labels {
-      case .int32: work.column[i] = operands.labels.assumingMemoryBound(to: Int32.self)[r]
-      case .int64:
-        work.column[i] = Int32(
-          truncatingIfNeeded: operands.labels.assumingMemoryBound(to: Int64.self)[r])
-      case .dense: break
-      }
-    }
-    let w = operands.weights.assumingMemoryBound(to: E.self)
-    let ldw = transposedWeights ? inner : classes
-    let step = tiles
-    let dense =
-      labels == .dense ? operands.labels.assumingMemoryBound(to: E.self) + first * classes : nil
-
-    func tile(_ j: Int) -> (from: Int, count: Int, z: UnsafeMutablePointer<E>) {
-      let from = j * width
-      return (from, min(width, classes - from), work.z + j * chunk * width)
-    }
-    pool.parallel(tiles) { j in
-      let (from, count, z) = tile(j)
-      E.blasMultiply(
-        false, transposedWeights, length, count, inner, 1, h, inner,
-        w + (transposedWeights ? from * inner : from), ldw, 0, z, width)
-      let bias = operands.bias.map { $0.assumingMemoryBound(to: E.self) + from }
-      E.tile(
-        work, z, width, bias, hasReLU, from, dense.map { $0 + from }, classes, j, step, length,
-        count)
-    }
-    let loss = operands.loss.assumingMemoryBound(to: E.self)
-    pool.split(length, grain: max(1, 4_096 / tiles)) { lower, upper in
-      for i in lower..<upper {
-        loss[Int(active[i])] = combine(work, i)
-      }
-    }
-    guard wantsGradient else { return }
-    let dw = operands.dWeights?.assumingMemoryBound(to: E.self)
-    let db = operands.dBias?.assumingMemoryBound(to: E.self)
-    pool.parallel(tiles) { j in
-      let (from, count, z) = tile(j)
-      E.tileGradient(
-        work, z, width, hasReLU, from, dense.map { $0 + from }, classes, j, step, length, count)
-      if let db { E.addRows(z, width, db + from, length, count) }
-      if let dw {
-        let beta: E = first == 0 ? 0 : 1
-        if transposedWeights {
-          E.blasMultiply(
-            true, false, count, inner, length, 1, z, width, h, inner, beta, dw + from * inner,
-            inner)
-        } else {
-          E.blasMultiply(
-            true, false, inner, count, length, 1, h, inner, z, width, beta, dw + from, classes)
-        }
-      }
-      if operands.dh != nil {
-        E.blasMultiply(
-          false, !transposedWeights, length, inner, count, 1, z, width,
-          w + (transposedWeights ? from * inner : from), ldw, 0,
-          work.partial + j * chunk * inner, inner)
-      }
-    }
-    guard let dh = operands.dh?.assumingMemoryBound(to: E.self) else { return }
-    pool.split(length, grain: max(1, 16_384 / max(1, tiles * inner))) { lower, upper in
-      for i in lower..<upper {
-        let row = dh + Int(active[i]) * inner
-        row.update(from: work.partial + i * inner, count: inner)
-        for j in 1..<max(1, tiles) {
-          E.add(row, work.partial + (j * chunk + i) * inner, inner)
-        }
-      }
-    }
-  }
-
-  // A row's loss from its tiles; leaves each tile's factor of the gradient in place of its largest.
-  private func combine<E: CrossEntropyElement>(_ work: CrossEntropyWork<E>, _ i: Int) -> E {
-    let largest = work.largest + i * tiles
-    let sums = work.sum + i * tiles
-    var best = -E.infinity
-    for j in 0..<tiles { best = largest[j] > best || largest[j] != largest[j] ? largest[j] : best }
-    var (total, mass, chosen): (E, E, E) = (0, 0, 0)
-    if labels == .dense {
-      for j in 0..<tiles {
-        // A tile without labels adds nothing, even where its logits are -inf.
-        let share = work.mass[i * tiles + j]
-        mass += share
-        chosen += work.chosen[i * tiles + j]
-        if share != 0 { chosen += share * (largest[j] - best) }
-      }
-    }
-    for j in 0..<tiles { largest[j] -= best }
-    E.exponentials(largest, tiles)
-    for j in 0..<tiles where sums[j] != 0 { total += sums[j] * largest[j] }
-    // Without any finite logit there is no distribution: NaN, as e^(-inf + inf) would be.
-    let factor = total == 0 ? .nan : work.scale[i] / total
-    for j in 0..<tiles { largest[j] = sums[j] == 0 && total != 0 ? 0 : largest[j] * factor }
-    let log = E.naturalLogarithm(total)
-    return labels == .dense ? mass * log - chosen : log - (work.chosen[i] - best)
-  }
-}
-
-/// The parts of the scratch memory.
-package struct CrossEntropyWork<E>: @unchecked Sendable {
-  let z, largest, sum, chosen, mass, scale, h, partial: UnsafeMutablePointer<E>
-  let column, active: UnsafeMutablePointer<Int32>
-}
-
-@inline(__always)
-private func memclear(_ base: UnsafeMutableRawPointer, _ bytes: Int) {
-  if bytes > 0 { base.initializeMemory(as: UInt8.self, repeating: 0, count: bytes) }
-}
-
-/// An element type whose cross-entropy goes in tiles.
-package protocol CrossEntropyElement: BlasElement {
-  static func tile(
-    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int,
-    _ bias: UnsafePointer<Self>?, _ relu: Bool, _ from: Int, _ labels: UnsafePointer<Self>?,
-    _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int, _ cols: Int)
-  static func tileGradient(
-    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int, _ relu: Bool,
-    _ from: Int, _ labels: UnsafePointer<Self>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
-    _ cols: Int)
-  static func addRows(
-    _ x: UnsafePointer<Self>, _ ld: Int, _ out: UnsafeMutablePointer<Self>, _ rows: Int,
-    _ cols: Int)
-  static func add(_ y: UnsafeMutablePointer<Self>, _ x: UnsafePointer<Self>, _ n: Int)
-  static func exponentials(_ x: UnsafeMutablePointer<Self>, _ n: Int)
-  static func naturalLogarithm(_ x: Self) -> Self
 }

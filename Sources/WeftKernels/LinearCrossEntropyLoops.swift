@@ -26,12 +26,17 @@ extension Float: CrossEntropyElement {
   }
 
   package static func addRows(
-    _ x: UnsafePointer<Float>, _ ld: Int, _ out: UnsafeMutablePointer<Float>, _ rows: Int, _ cols: Int
+    _ x: UnsafePointer<Float>, _ ld: Int, _ out: UnsafeMutablePointer<Float>, _ rows: Int,
+    _ cols: Int
   ) { weft_add_rows_f32(x, ld, out, rows, cols) }
 
   package static func add(
-    _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ n: Int
-  ) { weft_add_f32(y, x, y, n) }
+    _ y: UnsafeMutablePointer<Float>, _ a: Float, _ x: UnsafePointer<Float>, _ n: Int
+  ) { weft_axpy_f32(x, a, y, n) }
+
+  package static func scale(
+    _ x: UnsafePointer<Float>, _ a: Float, _ y: UnsafeMutablePointer<Float>, _ n: Int
+  ) { weft_scale_f32(x, a, y, n) }
 
   package static func exponentials(_ x: UnsafeMutablePointer<Float>, _ n: Int) {
     weft_exp_f32(x, x, n)
@@ -69,12 +74,17 @@ extension Double: CrossEntropyElement {
   }
 
   package static func addRows(
-    _ x: UnsafePointer<Double>, _ ld: Int, _ out: UnsafeMutablePointer<Double>, _ rows: Int, _ cols: Int
+    _ x: UnsafePointer<Double>, _ ld: Int, _ out: UnsafeMutablePointer<Double>, _ rows: Int,
+    _ cols: Int
   ) { weft_add_rows_f64(x, ld, out, rows, cols) }
 
   package static func add(
-    _ y: UnsafeMutablePointer<Double>, _ x: UnsafePointer<Double>, _ n: Int
-  ) { weft_add_f64(y, x, y, n) }
+    _ y: UnsafeMutablePointer<Double>, _ a: Double, _ x: UnsafePointer<Double>, _ n: Int
+  ) { weft_axpy_f64(x, a, y, n) }
+
+  package static func scale(
+    _ x: UnsafePointer<Double>, _ a: Double, _ y: UnsafeMutablePointer<Double>, _ n: Int
+  ) { weft_scale_f64(x, a, y, n) }
 
   package static func exponentials(_ x: UnsafeMutablePointer<Double>, _ n: Int) {
     weft_exp_f64(x, x, n)

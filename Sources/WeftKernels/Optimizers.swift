@@ -120,15 +120,14 @@ package enum AdaMaxRule: OptimizerRule {
 /// var, ms, mom; lr, rho, momentum, epsilon. The sparse op rounds in another order.
 package enum RMSPropRule: OptimizerRule {
   package static func fast(_ s: OptimizerSpan) -> Bool {
-    if s.isSparse { return false }
     switch s.dtype {
     case .float32:
-      weft_apply_rms_prop_f32(
+      (s.isSparse ? weft_sparse_apply_rms_prop_f32 : weft_apply_rms_prop_f32)(
         s.grad(Float.self), s.scalar(0, Float.self), s.scalar(1, Float.self),
         s.scalar(2, Float.self), s.scalar(3, Float.self), s.slot(0, Float.self),
         s.slot(1, Float.self), s.slot(2, Float.self), s.count)
     case .float64:
-      weft_apply_rms_prop_f64(
+      (s.isSparse ? weft_sparse_apply_rms_prop_f64 : weft_apply_rms_prop_f64)(
         s.grad(Double.self), s.scalar(0, Double.self), s.scalar(1, Double.self),
         s.scalar(2, Double.self), s.scalar(3, Double.self), s.slot(0, Double.self),
         s.slot(1, Double.self), s.slot(2, Double.self), s.count)

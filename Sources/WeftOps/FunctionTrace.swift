@@ -41,6 +41,14 @@ final class FunctionTrace {
   /// The parameter for a value of the enclosing graph.
   func take(_ source: Output) throws -> Output {
     if let made = known[source] { return made }
+    // A small constant is made again: shapes may follow from its value.
+    if let value = source.graph.constant(of: source.edge), value.count <= 1_024 {
+      let copy = try graph.withAbsoluteScope("") {
+        try graph.constant(value, name: source.node.name)
+      }
+      known[source] = copy
+      return copy
+    }
     // Outside of any scope: a parameter is no part of what the body is doing.
     let inner = try graph.withAbsoluteScope("") {
       try graph.placeholder(source.dtype, shape: source.shape, name: "captured")

@@ -13,7 +13,7 @@ enum StackRows {
       try ctx.checkScalar(0)
       return [TensorArrayRows.handleShape]
     },
-    handles: { ctx in [HandleType(try ctx.attrs.type("elem_type"), .unknown)] },
+    handles: { ctx in [HandleType(try ctx.attrs.type("elem_type"), .unknown, isFresh: true)] },
     gradient: noGradient,
     lowering: .kernel { ctx in
       let dtype = try ctx.attrs.type("elem_type")
@@ -27,6 +27,7 @@ enum StackRows {
     "StackPushV2", "handle: resource, elem: T -> output: T",
     "T: type; swap_memory: bool = false", summary: "Its element, put on the stack.",
     traits: [.stateful], infer: { ctx in [ctx.shape(1)] }, handles: { ctx in [ctx.handle(1)] },
+    refines: { ctx in ctx.handle(0).map { [0: $0.adding(ctx.shape(1))] } ?? [:] },
     gradient: noGradient,
     lowering: .kernel { ctx in
       let element = ElementSource(ctx, 1)
@@ -50,7 +51,9 @@ enum StackRows {
     summary: "The element on top, taken from the stack.", traits: [.stateful],
     infer: { ctx in
       let dtype = try ctx.attrs.type("elem_type")
-      return [dtype == .variant || dtype == .resource ? .scalar : .unknown]
+      if dtype == .variant || dtype == .resource { return [.unknown] }
+      guard let stack = ctx.handle(0), !stack.isFresh else { return [.unknown] }
+      return [stack.shape]
     },
     gradient: noGradient,
     lowering: .kernel { ctx in

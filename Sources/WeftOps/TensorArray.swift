@@ -40,7 +40,10 @@ enum TensorArrayRows {
       return [handleShape, .scalar]
     },
     handles: { ctx in
-      [HandleType(try ctx.attrs.type("dtype"), try ctx.attrs.shape("element_shape")), nil]
+      [
+        HandleType(
+          try ctx.attrs.type("dtype"), try ctx.attrs.shape("element_shape"), isFresh: true), nil,
+      ]
     },
     gradient: .zero,
     lowering: .kernel { ctx in
@@ -102,6 +105,7 @@ enum TensorArrayRows {
       try ctx.checkScalar(1)
       return [.scalar]
     },
+    refines: { ctx in ctx.handle(0).map { [0: $0.adding(ctx.shape(2))] } ?? [:] },
     gradient: .rule { g in try TensorArrayGradients.write(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
@@ -118,6 +122,7 @@ enum TensorArrayRows {
 
   // The shape of an array's elements, where its handle or an attribute tells.
   static func elementShape(_ ctx: InferContext, _ attr: String? = nil) throws -> Shape {
+    // An element that is read has been written, or has the shape that the array states.
     let own = ctx.handle(0)?.shape ?? .unknown
     guard let attr else { return own }
     return own.merged(with: try ctx.attrs.shape(attr)) ?? .unknown
@@ -175,7 +180,13 @@ enum TensorArrayRows {
     "TensorArrayScatterV3",
     "handle: resource, indices: int32, value: T, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes the rows of a tensor to the elements at indices.", traits: [.stateful],
-    infer: { _ in [.scalar] }, gradient: .rule { g in try TensorArrayGradients.scatter(g) },
+    infer: { _ in [.scalar] }, refines: { ctx in
+      guard let array = ctx.handle(0), let dims = ctx.shape(2).dims, !dims.isEmpty else {
+        return [:]
+      }
+      return [0: array.adding(Shape(dims: Array(dims.dropFirst())))]
+    },
+    gradient: .rule { g in try TensorArrayGradients.scatter(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let element = ElementSource(ctx, 2)
@@ -229,7 +240,11 @@ enum TensorArrayRows {
     "TensorArraySplitV3",
     "handle: resource, value: T, lengths: int64, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes parts of these lengths of a tensor to the elements, in order.",
-    traits: [.stateful], infer: { _ in [.scalar] }, gradient: .rule { g in try TensorArrayGradients.split(g) },
+    traits: [.stateful], infer: { _ in [.scalar] }, refines: { ctx in
+      // Parts differ in their first size.
+      ctx.handle(0).map { [0: $0.adding(.unknown)] } ?? [:]
+    },
+    gradient: .rule { g in try TensorArrayGradients.split(g) },
     lowering: .kernel { ctx in
       let source = ArraySource(ctx)
       let element = ElementSource(ctx, 1)

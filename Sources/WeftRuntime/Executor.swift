@@ -27,6 +27,9 @@ final class Execution: RunObjects, @unchecked Sendable {
   // Of nested plans, see Loops.swift.
   var feedObjects: [(any Sendable)?] = []
   var feedPlaces: [[Int]] = []
+  var fastSteps: [FastStep]?
+  var calls: UnsafeMutablePointer<KernelCall>?
+  var nested: [NestedReference] = []
   var iterations = IterationCount(limit: CompileOptions().iterationLimit)
   /// Kernels of late steps, kept while their input shapes and values stay the same.
   private var lateKernels: [Int: LateKernel] = [:]
@@ -129,7 +132,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     }
     for entry in feedArguments { addresses[entry.argument] = given[entry.feed].buffer.base }
     iterations.count = 0
-    try runSteps()
+    try runAllSteps()
     var copied = 0
     for index in plan.fetches.indices {
       if index < results.count, overwrite(&results[index], plan.fetches[index]) { continue }
@@ -153,7 +156,9 @@ final class Execution: RunObjects, @unchecked Sendable {
   }
 
   /// Bytes for values, planned ones and those of sizes that a run decided.
-  var heldBytes: Int { slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } }
+  var heldBytes: Int {
+    slots.reduce(plan.arenaBytes) { $0 + ($1.buffer?.byteCount ?? 0) } + nestedBytes
+  }
 
   // Values whose sizes a run decides, and copies of fetched ones, count against the memory limit
   // as planned values do.

@@ -11,6 +11,21 @@ final class IterationCount: @unchecked Sendable {
   init(limit: Int) { self.limit = limit }
 }
 
+/// An execution that a kernel of this one holds.
+struct NestedReference {
+  weak var execution: Execution?
+}
+
+/// A step that needs nothing but its kernel.
+struct FastStep {
+  let function: @Sendable (borrowing KernelCall) throws -> Void
+  let arguments: UnsafePointer<UnsafeMutableRawPointer>
+  let inputCount: Int
+  let scratch: UnsafeMutableRawPointer
+  let objectBase: Int
+  let index: Int
+}
+
 extension Execution: NestedHost {
   func makeNested(_ plan: Plan) throws -> any NestedExecution {
     let nested = try Execution(
@@ -18,8 +33,13 @@ extension Execution: NestedHost {
     nested.sessionSeed = sessionSeed
     nested.iterations = iterations
     nested.prepareNested()
+    self.nested.removeAll { $0.execution == nil }
+    self.nested.append(NestedReference(execution: nested))
     return nested
   }
+
+  /// Bytes that nested plans hold.
+  var nestedBytes: Int { nested.reduce(0) { $0 + ($1.execution?.heldBytes ?? 0) } }
 
   func countIterations(_ count: Int) throws {
     iterations.count += count
@@ -27,7 +47,7 @@ extension Execution: NestedHost {
       throw WeftError(
         .resourceExhausted,
         "the loops of this run made more than \(iterations.limit) iterations", category: .run,
-        hint: "if they are meant to, raise the limit on iterations")
+        hint: "if they are meant to, raise the limit with --iteration-limit")
     }
   }
 }
@@ -68,6 +88,67 @@ extension Execution: NestedExecution {
     feedPlaces = Array(repeating: [], count: plan.feeds.count)
     for entry in feedArguments where feedPlaces.indices.contains(entry.feed) {
       feedPlaces[entry.feed].append(entry.argument)
+    }
+    var steps: [FastStep] = []
+    for (index, step) in plan.steps.enumerated() {
+      guard !step.isRandom, !step.isLate, readySteps[index].variables.isEmpty,
+        let kernel = step.kernel
+      else { return }
+      guard case .call(let function) = kernel.action else { continue }
+      steps.append(
+        FastStep(
+          function: function, arguments: UnsafePointer(addresses + step.argumentBase),
+          inputCount: step.inputCount, scratch: arena.base + step.scratchOffset,
+          objectBase: step.argumentBase, index: index))
+    }
+    fastSteps = steps
+  }
+
+  func beginRuns() {
+    guard let fastSteps, calls == nil, !fastSteps.isEmpty else { return }
+    // Made once for all iterations: to make them anew for each costs more than a small kernel.
+    let made = UnsafeMutablePointer<KernelCall>.allocate(capacity: fastSteps.count)
+    for (index, step) in fastSteps.enumerated() {
+      (made + index).initialize(
+        to: KernelCall(
+          arguments: step.arguments, inputCount: step.inputCount, scratch: step.scratch,
+          pool: pool, objects: self, objectBase: step.objectBase))
+    }
+    calls = made
+  }
+
+  func endRuns() {
+    guard let calls, let fastSteps else { return }
+    calls.deinitialize(count: fastSteps.count)
+    calls.deallocate()
+    self.calls = nil
+  }
+
+  func runSteps() throws {
+    guard let fastSteps else { return try runAllSteps() }
+    var at = 0
+    do {
+      if let calls {
+        try fastSteps.withUnsafeBufferPointer { steps in
+          while at < steps.count {
+            try steps[at].function(calls[at])
+            at += 1
+          }
+        }
+        return
+      }
+      try fastSteps.withUnsafeBufferPointer { steps in
+        while at < steps.count {
+          try steps[at].function(
+            KernelCall(
+              arguments: steps[at].arguments, inputCount: steps[at].inputCount,
+              scratch: steps[at].scratch, pool: pool, objects: self,
+              objectBase: steps[at].objectBase))
+          at += 1
+        }
+      }
+    } catch {
+      throw plan.steps[fastSteps[at].index].locate(error, plan)
     }
   }
 

@@ -28,16 +28,15 @@ extension Execution {
   func makeReadySteps() {
     for step in plan.steps {
       let first = variableArguments.count
-      // Nested plans read their variables themselves.
-      if !step.def.traits.contains(.nested) {
-        for index in step.argumentBase..<(step.argumentBase + step.inputCount) {
-          guard case .variable(let cell) = plan.arguments[index].place else { continue }
-          // A reference that the op takes as such is not read as memory.
-          let position = index - step.argumentBase
-          let formal = step.def.signature.inputs
-          if formal.indices.contains(position), formal[position].isReference { continue }
-          variableArguments.append(VariableArgument(argument: index, cell: cell))
-        }
+      for index in step.argumentBase..<(step.argumentBase + step.inputCount) {
+        guard case .variable(let cell) = plan.arguments[index].place else { continue }
+        // A reference that the op takes as such is not read as memory.
+        let position = index - step.argumentBase
+        let formal = step.def.signature.inputs
+        // Nested plans read the variables behind references themselves.
+        if step.def.traits.contains(.nested), plan.arguments[index].type.isReference { continue }
+        if formal.indices.contains(position), formal[position].isReference { continue }
+        variableArguments.append(VariableArgument(argument: index, cell: cell))
       }
       var function: (@Sendable (borrowing KernelCall) throws -> Void)?
       if let kernel = step.kernel, case .call(let call) = kernel.action { function = call }
@@ -51,7 +50,7 @@ extension Execution {
   }
 
   /// Runs every step.
-  func runSteps() throws {
+  func runAllSteps() throws {
     if clock != nil { return try runTimed() }
     var at = 0
     do {

@@ -32,11 +32,11 @@ public struct Kernel: Sendable {
   public var flops: Int
   /// Of these, operations of matrix products.
   public var productFlops = 0
-  /// What a fused kernel is made of, for reports.
-  public var details: [String] = []
   /// The loop over one row, for a kernel that is nothing but this loop over operands that broadcast
   /// to the output's shape. It reads an element before it writes the same one.
   public var loop: ElementwiseLoop?
+  /// Lines that tell more of it in plans: the nested plans of a loop.
+  public var details: (@Sendable () -> [String])?
 
   /// A kernel that calls `function`.
   public init(

@@ -243,7 +243,7 @@ let arrayRows: [GradientRow] = [
   GradientRow("TensorArrayV3", [[[2], [2]]], order: 1) { graph, x in
     let (handle, flow) = try array(graph, 3)
     var written = flow
-    for (index, value) in [square(x[0]), sin(x[1])].enumerated() {
+    for (index, value) in try [square(x[0]), sin(x[1])].enumerated() {
       written = try graph.output(
         "TensorArrayWriteV3",
         inputs: [handle, graph.constant(Int32(index)), value, written])

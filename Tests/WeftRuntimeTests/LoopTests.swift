@@ -123,9 +123,7 @@ private let two = int + #","N":{"i":"2"}"#
     let result = try whileLoop(
       [graph.constant(Int32(0)), start], shapeInvariants: [.scalar, [-1]],
       condition: { try less($0[0], n) },
-      body: {
-        [try $0[0] + $0[0].graph.constant(Int32(1)), try concat([$0[1], $0[1] + 1], axis: 0)]
-      })
+      body: { [try $0[0] + 1, try concat([$0[1], $0[1] + 1], axis: 0)] })
     let session = Session(graph)
     for trips in [0, 1, 3] {
       let value = try session.run([result[1]], feeds: [n: try Tensor(scalar: Int32(trips))])[0]
@@ -162,6 +160,18 @@ private let two = int + #","N":{"i":"2"}"#
     #expect(try values[0].scalar(of: Int32.self) == 1_000_000)
     #expect(try values[1].scalar(of: Float.self) == 2)
     #expect(session.heldBytes == before)
+  }
+
+  @Test func plansShowWhatLoopsRun() throws {
+    let session = try session(nested)
+    let text = try session.plan(
+      [session.graph.edge("out")],
+      feeds: [(session.graph.edge("n"), TensorType(.int32, .scalar))]
+    ).description
+    #expect(text.contains("| condition: 1 steps"))
+    #expect(text.contains("| body: "))
+    // The inner loop within the outer one's body.
+    #expect(text.contains("|       | body: "))
   }
 
   @Test func maximumIterationsEndALoop() throws {

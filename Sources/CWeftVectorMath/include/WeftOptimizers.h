@@ -38,6 +38,14 @@ void weft_apply_rms_prop_f32(
 void weft_apply_rms_prop_f64(
     const double *grad, double lr, double rho, double momentum, double epsilon, double *var,
     double *ms, double *mom, ptrdiff_t n);
+/// SparseApplyRMSProp, which rounds in another order: ms = ms * rho + grad * grad * (1 - rho);
+///   mom = mom * momentum + 1 / sqrt(ms + epsilon) * lr * grad;  var -= mom
+void weft_sparse_apply_rms_prop_f32(
+    const float *grad, float lr, float rho, float momentum, float epsilon, float *var, float *ms,
+    float *mom, ptrdiff_t n);
+void weft_sparse_apply_rms_prop_f64(
+    const double *grad, double lr, double rho, double momentum, double epsilon, double *var,
+    double *ms, double *mom, ptrdiff_t n);
 /// ApplyCenteredRMSProp: also mg += (grad - mg) * (1 - rho), and the divisor is
 ///   sqrt(ms - mg * mg + epsilon)
 void weft_apply_centered_rms_prop_f32(

@@ -16,10 +16,13 @@ final class ConditionalNode: @unchecked Sendable {
   private final class Compiled {
     let branches: [IR?]
     let outputs: [BorderType]
+    /// What the branches put behind handles, by input.
+    let refined: [Int: HandleType]
     var plans: [(plan: Plan, feeds: [Int])?]?
-    init(_ branches: [IR?], _ outputs: [BorderType]) {
+    init(_ branches: [IR?], _ outputs: [BorderType], refined: [Int: HandleType]) {
       self.branches = branches
       self.outputs = outputs
+      self.refined = refined
     }
   }
   private let cache = Mutex(Cache())
@@ -50,6 +53,7 @@ final class ConditionalNode: @unchecked Sendable {
           : Array(repeating: .unknown, count: outputs)
       },
       handles: { ctx in try self.compiled(ctx).outputs.map(\.handle) },
+      refines: { ctx in (try? self.compiled(ctx))?.refined ?? [:] },
       gradient: .none("it exists in plans only"),
       lowering: .kernel { ctx in try self.lower(ctx) })
   }
@@ -80,7 +84,16 @@ final class ConditionalNode: @unchecked Sendable {
             return a.joined(with: b)
           }
         }
-        return Compiled(parts, outputs ?? [])
+        var refined: [Int: HandleType] = [:]
+        for part in parts {
+          for (feed, handle) in part?.refined(feeds) ?? [:] {
+            // Whatever only one branch does may not have been done.
+            let other = refined[feed + 1]
+            refined[feed + 1] =
+              other.map { HandleType($0.dtype, $0.shape.joined(with: handle.shape)) } ?? handle
+          }
+        }
+        return Compiled(parts, outputs ?? [], refined: refined)
       }
     }
   }
@@ -103,7 +116,11 @@ final class ConditionalNode: @unchecked Sendable {
       plans: plans, selector: try Selector(ctx, isIndexed: isIndexed, count: branches.count),
       sources: (1..<max(1, ctx.inputs.count)).map { NestedSource(ctx, $0) },
       targets: ctx.outputs.indices.map { NestedTarget(ctx, $0) })
-    return Kernel("branches") { call in try runner.run(call) }
+    var kernel = Kernel("branches") { call in try runner.run(call) }
+    kernel.details = {
+      plans.enumerated().flatMap { $1?.plan.nestedLines("branch \($0)") ?? [] }
+    }
+    return kernel
   }
 }
 

@@ -22,11 +22,16 @@ final class LoopNode: @unchecked Sendable {
     let condition: IR
     let body: IR
     let carried: [BorderType]
+    /// What the body puts behind handles that stay the same.
+    let refined: [Int: HandleType]
     var plans: LoopPlans?
-    init(_ condition: IR, _ body: IR, _ carried: [BorderType]) {
+    init(
+      _ condition: IR, _ body: IR, _ carried: [BorderType], refined: [Int: HandleType]
+    ) {
       self.condition = condition
       self.body = body
       self.carried = carried
+      self.refined = refined
     }
   }
   private struct Cache: ~Copyable { var table = NestedCache<Compiled>() }
@@ -53,6 +58,7 @@ final class LoopNode: @unchecked Sendable {
         try declared.confirming(try self.compiled(ctx).carried.map(\.type.shape), ctx.op.name)
       },
       handles: { ctx in try self.compiled(ctx).carried.map(\.handle) },
+      refines: { ctx in (try? self.compiled(ctx))?.refined ?? [:] },
       gradient: .none("it exists in plans only"),
       lowering: .kernel { ctx in try self.lower(ctx) })
   }
@@ -69,8 +75,10 @@ final class LoopNode: @unchecked Sendable {
     let inputs = zip(key.types, key.handles).map { BorderType(type: $0, handle: $1) }
     var types = Array(inputs.prefix(carried))
     let values = key.values
+    var constants = Array(inputs.dropFirst(carried))
+    var refined: [Int: HandleType] = [:]
     for _ in 0..<64 {
-      let feeds = types + inputs.dropFirst(carried)
+      let feeds = types + constants
       let condition = try self.condition.specialized(feeds, known: values, options)
       guard let test = condition.fetches.first.map({ condition.type($0) }) else {
         throw WeftError(.internal, "\(op) has no condition")
@@ -99,8 +107,18 @@ final class LoopNode: @unchecked Sendable {
         both.type.isReference = false
         joined.append(both)
       }
-      if joined == types { return Compiled(condition, body, types) }
+      // What one iteration puts behind a handle, the next one may find there.
+      var before = constants
+      for (index, handle) in body.refined(feeds) where index >= carried {
+        guard before.indices.contains(index - carried) else { continue }
+        refined[index] = handle
+        before[index - carried].handle = handle
+      }
+      if joined == types, before == constants {
+        return Compiled(condition, body, types, refined: refined)
+      }
       types = joined
+      constants = before
     }
     throw WeftError(.internal, "\(op): the shapes of what it carries do not settle")
   }
@@ -122,7 +140,11 @@ final class LoopNode: @unchecked Sendable {
     let runner = try LoopRunner(
       plans, op: op, sources: ctx.inputs.indices.map { NestedSource(ctx, $0) },
       targets: ctx.outputs.indices.map { NestedTarget(ctx, $0) })
-    return Kernel("loop", flops: 0) { call in try runner.run(call) }
+    var kernel = Kernel("loop") { call in try runner.run(call) }
+    kernel.details = {
+      plans.condition.nestedLines("condition") + plans.body.nestedLines("body")
+    }
+    return kernel
   }
 }
 

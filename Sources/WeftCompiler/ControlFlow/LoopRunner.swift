@@ -137,6 +137,12 @@ final class LoopRunner: @unchecked Sendable {
       if inCondition { ready.condition.setFeed(index, value) }
       if inBody { ready.body.setFeed(index, value) }
     }
+    ready.condition.beginRuns()
+    ready.body.beginRuns()
+    defer {
+      ready.condition.endRuns()
+      ready.body.endRuns()
+    }
     try iterate(ready, host)
     for (index, target) in targets.enumerated() {
       if let buffer = buffers[index], let shape = plans.carried[index].shape.known {

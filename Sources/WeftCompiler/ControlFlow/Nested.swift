@@ -26,6 +26,10 @@ package enum NestedValue {
 package protocol NestedExecution: AnyObject {
   /// Says what feed `index` is in the runs to come.
   func setFeed(_ index: Int, _ value: NestedValue)
+  /// Says that many runs follow, until `endRuns`.
+  func beginRuns()
+  /// Ends what `beginRuns` began.
+  func endRuns()
   /// Runs every step.
   func runSteps() throws
   /// What fetch `index` is after a run.
@@ -116,6 +120,18 @@ extension IR {
       return BorderType(
         type: type(edge), handle: handles.indices.contains(edge.port) ? handles[edge.port] : nil)
     }
+  }
+
+  /// What the part puts behind handles that it is fed, where that is more than `given` says.
+  func refined(_ given: [BorderType]) -> [Int: HandleType] {
+    var all: [Int: HandleType] = [:]
+    for node in nodes {
+      guard case .feed(let index) = node.kind, given.indices.contains(index),
+        let handle = node.handles.first.flatMap({ $0 }), handle != given[index].handle
+      else { continue }
+      all[index] = handle
+    }
+    return all
   }
 
   /// Which feeds are in use.
@@ -248,14 +264,21 @@ struct NestedSource: Sendable {
   let input: Int
   let dtype: DType
   let shape: [Int]
+  /// The variable that a reference refers to: it must have a value only where it is read.
+  let cell: VariableCell?
 
   init(_ ctx: LowerContext, _ input: Int) {
     self.input = input
     dtype = ctx.dtype(input)
     shape = ctx.shape(input)
+    cell = ctx.inputs[input].isReference ? try? ctx.variable(input) : nil
   }
 
   func read(_ call: borrowing KernelCall) throws -> NestedValue {
+    if let cell {
+      let value = try cell.read()
+      return dtype.isPlain ? .memory(value.buffer.base, dtype, value.shape) : .tensor(value)
+    }
     if dtype.isPlain { return .memory(call.arguments[input], dtype, shape) }
     guard let object = call.objectInput(input) else {
       throw WeftError(.internal, "input \(input) has no value", category: .run)

@@ -253,7 +253,8 @@ struct ElementwiseGroup {
     ) { call in
       main.runAll(rows: rows, bases: call.arguments, columns: columns, tail: tail, pool: call.pool)
     }
-    kernel.details = nodes.map { ir.nodes[$0.id].def.name }
+    let names = nodes.map { ir.nodes[$0.id].def.name }.joined(separator: " ")
+    kernel.details = { [names] }
     let ready = kernel
     let def = OpDef.fused(
       "Elementwise", inputs: inputs.indices.map { "x\($0)" },

@@ -216,7 +216,7 @@ private struct CrossEntropyMatch {
         }
       }
       kernel.productFlops = work.flops
-      kernel.details = work.summary
+      kernel.details = { work.summary }
       return kernel
     }
     let old = ir.nodes[id]

@@ -43,6 +43,13 @@ extension IR {
           try nodes[id].outputs[port].checkMemory(node.def.name, within: memoryLimit)
         }
         if let handles = try node.def.handles?(context) { nodes[id].handles = handles }
+        // What comes after this node sees what it puts behind a handle.
+        for (input, handle) in node.def.refines?(context) ?? [:] {
+          let edge = node.inputs[input]
+          if nodes[edge.node].handles.indices.contains(edge.port) {
+            nodes[edge.node].handles[edge.port] = handle
+          }
+        }
         if let dims = node.def.value?(context) {
           let edge = Edge(node: id, port: 0)
           partial[edge] = dims

@@ -42,8 +42,9 @@ extension LoopBody {
       if let failed = failure.withLock({ $0?.error }) { throw failed }
     }
     kernel.productFlops = products.overflow ? .max : products.partialValue
-    kernel.details =
+    let lines =
       ["\(steps) steps of \(count) chunks of \(chunk) rows"] + whole.summary
+    kernel.details = { lines }
     return kernel
   }
 }

@@ -1,0 +1,330 @@
+// One call of the fused linear + softmax cross-entropy: chunks of rows, two of them in flight.
+
+package import WeftTensors
+
+/// What one chunk of rows works in.
+package struct CrossEntropyWork<E>: @unchecked Sendable {
+  /// Logits, then exponentials, tile after tile.
+  let z: UnsafeMutablePointer<E>
+  /// For each row and tile: its largest logit, which becomes the factor of its exponentials in the
+  /// gradient; its sum; what dense labels add up to.
+  let largest, sum, chosen, mass: UnsafeMutablePointer<E>
+  /// For each row: the upstream gradient, the sum over all tiles, and what brings the label's tile to
+  /// the row's own scale.
+  let scale, total, rescale: UnsafeMutablePointer<E>
+  /// Rows of h, when they do not lie together.
+  let h: UnsafeMutablePointer<E>
+  let column: UnsafeMutablePointer<Int32>
+}
+
+/// The chunks of one call. While a chunk's tiles give its gradients, those of the next make its
+/// exponentials: one round of tasks for both, so that threads seldom wait.
+struct CrossEntropyRun<E: CrossEntropyElement> {
+  private let shape: LinearCrossEntropy
+  private let operands: LinearCrossEntropy.Operands
+  private let pool: ThreadPool
+  private let works: (CrossEntropyWork<E>, CrossEntropyWork<E>)
+  /// Each tile's share of dh; before that, h times the tile's factors.
+  private let partial: UnsafeMutablePointer<E>
+  private let active: UnsafeMutablePointer<Int32>
+  private let weights: UnsafePointer<E>
+  private let labels: UnsafePointer<E>?
+  private let scale: UnsafePointer<E>?
+  private let loss: UnsafeMutablePointer<E>
+
+  private var tiles: Int { shape.tiles }
+  private var width: Int { shape.tileWidth }
+  private var inner: Int { shape.inner }
+
+  init(
+    _ shape: LinearCrossEntropy, _ operands: LinearCrossEntropy.Operands,
+    scratch: UnsafeMutableRawPointer, pool: ThreadPool, parts: (own: [Int], shared: Int)
+  ) {
+    self.shape = shape
+    self.operands = operands
+    self.pool = pool
+    var at = scratch
+    func take(_ count: Int) -> UnsafeMutablePointer<E> {
+      defer { at += (count * MemoryLayout<E>.stride + 63) / 64 * 64 }
+      return at.assumingMemoryBound(to: E.self)
+    }
+    func indices(_ count: Int) -> UnsafeMutablePointer<Int32> {
+      defer { at += (count * 4 + 63) / 64 * 64 }
+      return at.assumingMemoryBound(to: Int32.self)
+    }
+    func work() -> CrossEntropyWork<E> {
+      let s = parts.own
+      return CrossEntropyWork(
+        z: take(s[0]), largest: take(s[1]), sum: take(s[2]), chosen: take(s[3]), mass: take(s[4]),
+        scale: take(s[5]), total: take(s[6]), rescale: take(s[7]), h: take(s[8]),
+        column: indices(shape.chunk))
+    }
+    works = (work(), work())
+    partial = take(parts.shared)
+    active = indices(shape.rows)
+    weights = operands.weights.assumingMemoryBound(to: E.self)
+    labels = shape.labels == .dense ? operands.labels.assumingMemoryBound(to: E.self) : nil
+    scale = operands.scale?.assumingMemoryBound(to: E.self)
+    loss = operands.loss.assumingMemoryBound(to: E.self)
+  }
+
+  // A chunk of the rows that count.
+  private struct Chunk {
+    let work: CrossEntropyWork<E>
+    let first: Int
+    let length: Int
+    let h: UnsafePointer<E>
+  }
+
+  func run() {
+    let count = findActive()
+    clear(count)
+    let chunks = (count + shape.chunk - 1) / max(1, shape.chunk)
+    guard chunks > 0 else { return }
+    let isWhole = count == shape.rows
+    var current = gather(0, count, isWhole)
+    pool.parallel(tiles) { forward(current, $0) }
+    var previous: Chunk?
+    for index in 0..<chunks {
+      let done = previous
+      // Losses of this chunk, and the last one's rows of dh: both before its tiles go on.
+      splitRows(max(current.length, done?.length ?? 0)) { row in
+        if row < current.length { loss[Int(active[current.first + row])] = combine(current, row) }
+        if let done, row < done.length { addUp(done, row) }
+      }
+      let next = index + 1 < chunks ? gather(index + 1, count, isWhole) : nil
+      guard shape.wantsGradient else {
+        guard let next else { return }
+        pool.parallel(tiles) { forward(next, $0) }
+        current = next
+        continue
+      }
+      let now = current
+      pool.parallel(next == nil ? tiles : 2 * tiles) { task in
+        if task < tiles {
+          backward(now, task)
+        } else if let next {
+          forward(next, task - tiles)
+        }
+      }
+      previous = now
+      if let next { current = next }
+    }
+    if let done = previous { splitRows(done.length) { addUp(done, $0) } }
+  }
+
+  private func splitRows(_ count: Int, _ body: (Int) -> Void) {
+    pool.split(count, grain: max(1, 32_768 / max(1, tiles * (inner + 4)))) { lower, upper in
+      for row in lower..<upper { body(row) }
+    }
+  }
+
+  // Rows that count, in order. A row whose scale and mask are zero has no effect on the loss nor on
+  // a gradient, unless it is not finite: then it stays, so that its NaN shows.
+  private func findActive() -> Int {
+    guard let mask = operands.mask?.assumingMemoryBound(to: E.self) else {
+      for r in 0..<shape.rows { active[r] = Int32(truncatingIfNeeded: r) }
+      return shape.rows
+    }
+    let h = operands.h.assumingMemoryBound(to: E.self)
+    var count = 0
+    for r in 0..<shape.rows {
+      if mask[r] == 0 && (scale?[r] ?? 0) == 0 {
+        var probe: E = 0
+        for k in 0..<inner { probe += h[r * inner + k] * 0 }
+        if probe == 0 { continue }
+      }
+      active[count] = Int32(truncatingIfNeeded: r)
+      count += 1
+    }
+    return count
+  }
+
+  private func clear(_ count: Int) {
+    func zero(_ base: UnsafeMutableRawPointer?, _ elements: Int) {
+      guard let base, elements > 0 else { return }
+      base.initializeMemory(
+        as: UInt8.self, repeating: 0, count: elements * MemoryLayout<E>.stride)
+    }
+    if count < shape.rows {
+      zero(operands.loss, shape.rows)
+      zero(operands.dh, shape.rows * inner)
+    }
+    zero(operands.dBias, shape.classes)
+    if count == 0 { zero(operands.dWeights, inner * shape.classes) }
+  }
+
+  private func gather(_ index: Int, _ count: Int, _ isWhole: Bool) -> Chunk {
+    let work = index % 2 == 0 ? works.0 : works.1
+    let first = index * shape.chunk
+    let length = min(shape.chunk, count - first)
+    let all = operands.h.assumingMemoryBound(to: E.self)
+    for i in 0..<length {
+      let r = Int(active[first + i])
+      if !isWhole { (work.h + i * inner).update(from: all + r * inner, count: inner) }
+      work.scale[i] = scale?[r] ?? 0
+      switch shape.labels {
+      case .int32: work.column[i] = operands.labels.assumingMemoryBound(to: Int32.self)[r]
+      case .int64:
+        work.column[i] = Int32(
+          truncatingIfNeeded: operands.labels.assumingMemoryBound(to: Int64.self)[r])
+      case .dense: break
+      }
+    }
+    return Chunk(
+      work: work, first: first, length: length,
+      h: isWhole ? all + first * inner : UnsafePointer(work.h))
+  }
+
+  // MARK: - Tiles
+
+  private func tile(_ chunk: Chunk, _ j: Int) -> (from: Int, count: Int, z: UnsafeMutablePointer<E>)
+  {
+    let from = j * width
+    return (from, min(width, shape.classes - from), chunk.work.z + j * shape.chunk * width)
+  }
+
+  private func tileWeights(_ from: Int) -> (UnsafePointer<E>, ld: Int) {
+    shape.transposedWeights
+      ? (weights + from * inner, inner) : (weights + from, shape.classes)
+  }
+
+  private func tileLabels(_ chunk: Chunk, _ from: Int) -> UnsafePointer<E>? {
+    labels.map { $0 + chunk.first * shape.classes + from }
+  }
+
+  private func forward(_ chunk: Chunk, _ j: Int) {
+    let (from, count, z) = tile(chunk, j)
+    let (w, ld) = tileWeights(from)
+    E.blasMultiply(
+      false, shape.transposedWeights, chunk.length, count, inner, 1, chunk.h, inner, w, ld, 0, z,
+      width)
+    let bias = operands.bias.map { $0.assumingMemoryBound(to: E.self) + from }
+    E.tile(
+      chunk.work, z, width, bias, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j,
+      tiles, chunk.length, count)
+  }
+
+  private func backward(_ chunk: Chunk, _ j: Int) {
+    let (from, count, z) = tile(chunk, j)
+    let work = chunk.work
+    let share = partial + j * shape.chunk * inner
+    var h = chunk.h
+    if shape.scalesRows {
+      // z stays e^(x - largest): factors go to rows of h, and later of dh. Only the label's tile is
+      // brought to the scale of the whole row, so that one is taken off where the label is.
+      for i in 0..<chunk.length {
+        let at = Int(work.column[i]) - from
+        if at >= 0 && at < count {
+          E.scale(z + i * width, work.rescale[i], z + i * width, count)
+          z[i * width + at] -= work.total[i]
+        }
+        if operands.dWeights != nil {
+          E.scale(chunk.h + i * inner, work.largest[i * tiles + j], share + i * inner, inner)
+        }
+      }
+      h = UnsafePointer(share)
+    } else {
+      E.tileGradient(
+        work, z, width, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j, tiles,
+        chunk.length, count)
+    }
+    if let db = operands.dBias?.assumingMemoryBound(to: E.self) {
+      if shape.scalesRows {
+        for i in 0..<chunk.length {
+          E.add(db + from, work.largest[i * tiles + j], z + i * width, count)
+        }
+      } else {
+        E.addRows(z, width, db + from, chunk.length, count)
+      }
+    }
+    if let dw = operands.dWeights?.assumingMemoryBound(to: E.self) {
+      let beta: E = chunk.first == 0 ? 0 : 1
+      if shape.transposedWeights {
+        E.blasMultiply(
+          true, false, count, inner, chunk.length, 1, z, width, h, inner, beta, dw + from * inner,
+          inner)
+      } else {
+        E.blasMultiply(
+          true, false, inner, count, chunk.length, 1, h, inner, z, width, beta, dw + from,
+          shape.classes)
+      }
+    }
+    guard operands.dh != nil else { return }
+    let (w, ld) = tileWeights(from)
+    E.blasMultiply(
+      false, !shape.transposedWeights, chunk.length, inner, count, 1, z, width, w, ld, 0, share,
+      inner)
+  }
+
+  // MARK: - Rows
+
+  // A row of dh from its tiles' shares.
+  private func addUp(_ chunk: Chunk, _ i: Int) {
+    guard let dh = operands.dh?.assumingMemoryBound(to: E.self) else { return }
+    let row = dh + Int(active[chunk.first + i]) * inner
+    let factors = chunk.work.largest + i * tiles
+    for j in 0..<tiles {
+      let share = partial + (j * shape.chunk + i) * inner
+      let factor = shape.scalesRows ? factors[j] : 1
+      if j == 0 { E.scale(share, factor, row, inner) } else { E.add(row, factor, share, inner) }
+    }
+  }
+
+  // A row's loss from its tiles; leaves each tile's factor of the gradient in place of its largest.
+  private func combine(_ chunk: Chunk, _ i: Int) -> E {
+    let work = chunk.work
+    let largest = work.largest + i * tiles
+    let sums = work.sum + i * tiles
+    var best = -E.infinity
+    for j in 0..<tiles { best = largest[j] > best || largest[j] != largest[j] ? largest[j] : best }
+    var (total, mass, chosen): (E, E, E) = (0, 0, 0)
+    if labels != nil {
+      for j in 0..<tiles {
+        // A tile without labels adds nothing, even where its logits are -inf.
+        let share = work.mass[i * tiles + j]
+        mass += share
+        chosen += work.chosen[i * tiles + j]
+        if share != 0 { chosen += share * (largest[j] - best) }
+      }
+    }
+    for j in 0..<tiles { largest[j] -= best }
+    E.exponentials(largest, tiles)
+    for j in 0..<tiles where sums[j] != 0 { total += sums[j] * largest[j] }
+    // Without any finite logit there is no distribution: NaN, as e^(-inf + inf) would be.
+    let factor = total == 0 ? .nan : work.scale[i] / total
+    if shape.scalesRows {
+      let place = Int(work.column[i]) / width
+      work.rescale[i] = sums[place] == 0 ? 0 : largest[place]
+      work.total[i] = total
+      largest[place] = 1
+    }
+    for j in 0..<tiles { largest[j] = sums[j] == 0 && total != 0 ? 0 : largest[j] * factor }
+    if shape.scalesRows { largest[Int(work.column[i]) / width] = factor }
+    let log = E.naturalLogarithm(total)
+    return labels != nil ? mass * log - chosen : log - (work.chosen[i] - best)
+  }
+}
+
+/// An element type whose cross-entropy goes in tiles.
+package protocol CrossEntropyElement: BlasElement {
+  static func tile(
+    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int,
+    _ bias: UnsafePointer<Self>?, _ relu: Bool, _ from: Int, _ labels: UnsafePointer<Self>?,
+    _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int, _ cols: Int)
+  static func tileGradient(
+    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int, _ relu: Bool,
+    _ from: Int, _ labels: UnsafePointer<Self>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
+    _ cols: Int)
+  static func addRows(
+    _ x: UnsafePointer<Self>, _ ld: Int, _ out: UnsafeMutablePointer<Self>, _ rows: Int,
+    _ cols: Int)
+  /// y += a x
+  static func add(
+    _ y: UnsafeMutablePointer<Self>, _ a: Self, _ x: UnsafePointer<Self>, _ n: Int)
+  /// y = a x
+  static func scale(
+    _ x: UnsafePointer<Self>, _ a: Self, _ y: UnsafeMutablePointer<Self>, _ n: Int)
+  static func exponentials(_ x: UnsafeMutablePointer<Self>, _ n: Int)
+  static func naturalLogarithm(_ x: Self) -> Self
+}
