@@ -22,6 +22,10 @@ package enum KnownOp {
   package static let slice = SliceRows.slice
   package static let reshape = ReshapeRows.reshape
   package static let transpose = TransposeRows.transpose
+  package static let identity = [
+    IdentityRows.identity, IdentityRows.snapshot, IdentityRows.stopGradient,
+    IdentityRows.preventGradient,
+  ]
   package static let noOp = [IdentityRows.noOp, IdentityRows.controlTrigger]
   package static let constant = ConstantRows.const
 }

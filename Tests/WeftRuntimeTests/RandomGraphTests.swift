@@ -100,8 +100,10 @@ private struct Dice {
       var dice = Dice(state: UInt64(seed) &* 104_729 &+ 5)
       for _ in 0..<3 { _ = dice.next() }
       let net = try RandomCell(&dice)
+      // Each step takes the roundings of those before it on.
       try expectAgreement(
-        net.graph, net.fetches, net.feeds, length: 4 * net.rows * net.steps * net.width, seed: seed)
+        net.graph, net.fetches, net.feeds,
+        length: 16 * net.rows * net.steps * net.steps * net.width, seed: seed)
     }
   }
 

@@ -153,6 +153,8 @@ private struct CrossEntropyMatch {
   // Where every use of the losses multiplies them by one mask, rows that it makes zero are not
   // needed; without any use, rows of zero scale are not.
   private mutating func matchMask(_ ir: IR, _ users: Users) {
+    // Rows of dense labels are taken as they lie.
+    if ir.isOp(id, KnownOp.denseCrossEntropy) { return }
     guard let uses = users.through(loss, ir) else { return }
     if uses.isEmpty {
       mask = scale

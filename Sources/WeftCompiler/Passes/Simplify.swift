@@ -1,6 +1,7 @@
 // Constant folding and common subexpressions: the rewrites that change no bit.
 
 internal import WeftGraph
+internal import WeftOps
 internal import WeftTensors
 
 extension IR {
@@ -71,6 +72,8 @@ extension IR {
     var table: [Edge: Edge] = [:]
     for id in nodes.indices where live[id] && nodes[id].controls.isEmpty && isPlainView(id) {
       let source = nodes[id].inputs[0]
+      // Unknown sizes are equal in name only: a reshape may be behind them.
+      guard isOp(id, KnownOp.identity) || nodes[id].outputs[0].shape.isFullyKnown else { continue }
       if type(source) == nodes[id].outputs[0] { table[Edge(node: id, port: 0)] = source }
     }
     for (edge, var source) in table {

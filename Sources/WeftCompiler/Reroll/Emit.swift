@@ -14,21 +14,28 @@ extension Roller {
     case .lanes(let edges): return try stackLanes(edges, like: like)
     case .pack(let source, let port, let shift, let boundary):
       let whole = try stack(source, port)
-      guard shift != 0, let sizes = ir.shape(whole) else { return whole }
-      // One step later or earlier: the boundary takes the place of what falls off.
-      let rest = [steps - 1] + sizes.dropFirst()
-      var begin = [Int](repeating: 0, count: sizes.count)
-      begin[0] = shift < 0 ? 0 : 1
-      let kept = try ir.slice(whole, begin: begin, sizes: rest, like: like)
-      let first: Edge
-      if let boundary {
-        first = try ir.reshape(boundary, to: [1] + sizes.dropFirst(), like: like)
-      } else {
-        // No step looks beyond this end: any value does.
-        begin[0] = 0
-        first = try ir.slice(whole, begin: begin, sizes: [1] + sizes.dropFirst(), like: like)
+      guard shift != 0 || boundary != nil, let sizes = ir.shape(whole) else { return whole }
+      let valid = packs[source].valid
+      let step = Array(sizes.dropFirst())
+      func cut(_ from: Int, _ count: Int) throws -> Edge? {
+        guard count > 0 else { return nil }
+        return try ir.slice(
+          whole, begin: [from] + step.map { _ in 0 }, sizes: [count] + step, like: like)
       }
-      return try ir.concat(shift < 0 ? [first, kept] : [kept, first], axis: 0, like: like)
+      // Where the source has no such step: at one end of its valid ones.
+      let isLow = shift < 0 || (shift == 0 && valid.lowerBound > 0)
+      let gap = isLow ? valid.lowerBound - shift - 1 : valid.upperBound - shift
+      let middle: Edge?
+      if let boundary {
+        middle = try ir.reshape(boundary, to: [1] + step, like: like)
+      } else {
+        // No step looks there: any value does.
+        middle = try cut(min(max(gap, 0), steps - 1), 1)
+      }
+      // Before and after the gap; steps that do not count take any values.
+      let before = try cut(min(max(shift, 0), steps - max(gap, 0)), gap)
+      let after = try cut(max(0, gap + 1 + shift), steps - gap - 1)
+      return try ir.concat([before, middle, after].compactMap { $0 }, axis: 0, like: like)
     }
   }
 
@@ -108,7 +115,8 @@ extension Roller {
 
   private mutating func batched(_ index: Int, _ pack: Pack, _ out: [Int]) throws -> Edge? {
     let full = [steps] + out
-    if pack.def === KnownOp.matMul, !flag(index, "transpose_a"), case .same(let matrix) = pack.inputs[1],
+    if pack.def === KnownOp.matMul, !flag(index, "transpose_a"),
+      case .same(let matrix) = pack.inputs[1],
       let rows = try allSteps(pack.inputs[0], like: pack), let sizes = ir.shape(rows)
     {
       let flat = try ir.reshape(rows, to: [sizes[0] * sizes[1], sizes[2]], like: pack)
@@ -265,6 +273,10 @@ extension Roller {
   /// Nodes outside that use one step's value, or all of them, get them from the rolled values.
   mutating func reconnect() throws {
     let users = Users(ir)
+    for index in packs.indices
+    where isRolled(index) || reductions.contains(where: { $0.pack == index }) {
+      rolledNodes.formUnion(packs[index].lanes.compactMap { $0 })
+    }
     var replaced: [Edge: Edge] = [:]
     for index in packs.indices {
       for port in packs[index].outputs.indices {
@@ -281,7 +293,7 @@ extension Roller {
     let pack = packs[index]
     let nodes = Set(pack.lanes.compactMap { $0 })
     guard nodes.count == steps, let sizes = ir.shape(whole) else {
-      return try unstack(index, port, whole, &replaced)
+      return try unstack(index, port, whole, users, &replaced)
     }
     let edges = pack.lanes.compactMap { $0.map { Edge(node: $0, port: port) } }
     // Stacks and joins of all steps in order are the rolled value itself.
@@ -301,13 +313,29 @@ extension Roller {
           whole, to: [sizes[0] * sizes[1]] + sizes.dropFirst(2), like: pack)
       }
     }
-    try unstack(index, port, whole, &replaced)
+    try unstack(index, port, whole, users, &replaced)
   }
 
   private mutating func unstack(
-    _ index: Int, _ port: Int, _ whole: Edge, _ replaced: inout [Edge: Edge]
+    _ index: Int, _ port: Int, _ whole: Edge, _ users: Users, _ replaced: inout [Edge: Edge]
   ) throws {
     let pack = packs[index]
+    // A few steps are cut out one by one.
+    let used = pack.lanes.indices.filter { lane in
+      guard let node = pack.lanes[lane] else { return false }
+      let edge = Edge(node: node, port: port)
+      return users.fetched(edge) || users[edge].contains { !rolledNodes.contains($0.node) }
+    }
+    if used.count <= 4 {
+      let step = pack.outputs[port].shape.known ?? []
+      for lane in used {
+        guard let node = pack.lanes[lane] else { continue }
+        let piece = try ir.slice(
+          whole, begin: [lane] + step.map { _ in 0 }, sizes: [1] + step, like: pack)
+        replaced[Edge(node: node, port: port)] = try ir.reshape(piece, to: step, like: pack)
+      }
+      return
+    }
     let types = (0..<steps).map { _ in pack.outputs[port] }
     let id = ir.append(
       IRNode(

@@ -13,7 +13,9 @@ extension Roller {
     for pack in order.packs {
       for port in packs[pack].outputs.indices {
         let key = Key(pack: pack, port: port)
-        builder.addValue(key, packs[pack].outputs[port], isResult: isUsedOutside(key, inside))
+        builder.addValue(
+          key, packs[pack].outputs[port], valid: packs[pack].valid,
+          isResult: isUsedOutside(key, inside))
       }
     }
     for pack in order.packs {
@@ -67,8 +69,10 @@ extension Roller {
     var pending: [Int: Int] = [:]
     for pack in members {
       var count = 0
-      for case .pack(let source, _, let shift, _) in packs[pack].inputs
+      for case .pack(let source, _, let shift, let boundary) in packs[pack].inputs
       where inside.contains(source) {
+        // Within a step every value is one that the step makes.
+        if shift == 0 && boundary != nil { return nil }
         if shift == 0 { count += 1 } else { shifts.insert(shift) }
       }
       pending[pack] = count
@@ -109,7 +113,8 @@ extension Roller {
       guard let whole = try allSteps(.lanes(edges), like: pack) else {
         throw WeftError(.internal, "steps of a loop have no values")
       }
-      return .step(builder.input(whole, ir.type(whole)), shift: 0, boundary: nil)
+      return .step(
+        builder.input(whole, ir.type(whole)), shift: 0, boundary: nil, valid: 0..<steps)
     case .pack(let source, let port, let shift, let boundary):
       let end = boundary.map { builder.input($0, ir.type($0)) }
       if inside.contains(source) {
@@ -120,7 +125,9 @@ extension Roller {
         return .value(id, shift: shift, boundary: end)
       }
       let whole = try stack(source, port)
-      return .step(builder.input(whole, ir.type(whole)), shift: shift, boundary: end)
+      return .step(
+        builder.input(whole, ir.type(whole)), shift: shift, boundary: end,
+        valid: packs[source].valid)
     }
   }
 }
@@ -137,9 +144,12 @@ private struct LoopBuilder {
     body = LoopBody(steps: steps, isReversed: isReversed, ops: [], values: [], inputTypes: [])
   }
 
-  mutating func addValue(_ key: Roller.Key, _ type: TensorType, isResult: Bool) {
+  mutating func addValue(
+    _ key: Roller.Key, _ type: TensorType, valid: Range<Int>, isResult: Bool
+  ) {
     valueOf[key] = body.values.count
-    body.values.append(LoopBody.Value(type: type, result: isResult ? results.count : nil))
+    body.values.append(
+      LoopBody.Value(type: type, result: isResult ? results.count : nil, valid: valid))
     if isResult { results.append(key) }
   }
 

@@ -11,9 +11,9 @@ struct LoopBody: Sendable {
   enum Ref: Sendable, Hashable {
     /// An input of the loop, the same in all steps.
     case input(Int)
-    /// Step t + shift of an input of the loop; `boundary` is the input that stands for a step
-    /// beyond the ends.
-    case step(Int, shift: Int, boundary: Int?)
+    /// Step t + shift of an input of the loop; `boundary` is the input that stands for what is not
+    /// among its valid steps.
+    case step(Int, shift: Int, boundary: Int?, valid: Range<Int>)
     /// A value of this step (shift 0), or of the one before.
     case value(Int, shift: Int, boundary: Int?)
   }
@@ -33,6 +33,8 @@ struct LoopBody: Sendable {
     var type: TensorType
     /// The output of the loop that collects it, if any.
     var result: Int?
+    /// The steps that make it; elsewhere it does not count.
+    var valid: Range<Int>
     /// Whether the next step uses it.
     var isCarried = false
   }

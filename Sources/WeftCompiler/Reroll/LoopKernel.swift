@@ -96,12 +96,12 @@ private struct LoopRun: Sendable {
     _ arguments: UnsafePointer<UnsafeMutableRawPointer>, _ local: UnsafeMutableRawPointer
   ) -> UnsafeMutableRawPointer {
     var at = step + address.shift
-    if at < 0 || at >= steps {
+    if !address.valid.contains(at) || at >= steps {
       if let boundary = address.boundary {
         return arguments[boundary.argument] + firstRow * boundary.rowBytes
       }
       // What no step needs: any step's value does.
-      at = step
+      at = Swift.min(Swift.max(at, 0), steps - 1)
     }
     let start = (address.alternates ? at & 1 : at) * address.stride + address.offset
     switch address.base {

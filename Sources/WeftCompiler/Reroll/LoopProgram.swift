@@ -24,7 +24,9 @@ struct LoopProgram: Sendable {
     var rowBytes = 0
     /// Steps from the current one.
     var shift = 0
-    /// The argument in place of a step beyond the ends, with its own bytes from row to row.
+    /// The steps for which it holds what counts.
+    var valid = 0..<Int.max
+    /// The argument in place of any other step, with its own bytes from row to row.
     var boundary: (argument: Int, rowBytes: Int)?
     /// Whether two halves, `stride` bytes apart, serve even and odd steps.
     var alternates = false
@@ -218,7 +220,9 @@ struct LoopProgram: Sendable {
   }
 
   // Where a value is written in the current step.
-  private func home(_ id: Int, shift: Int = 0, boundary: Int? = nil) throws -> Address {
+  private func home(
+    _ id: Int, shift: Int = 0, boundary: Int? = nil, isRead: Bool = false
+  ) throws -> Address {
     let value = body.values[id]
     var address = Address(base: .local)
     if let result = value.result {
@@ -233,7 +237,8 @@ struct LoopProgram: Sendable {
       }
     }
     address.shift = shift
-    if shift != 0, let boundary {
+    address.valid = isRead ? value.valid : 0..<body.steps
+    if let boundary {
       let type = body.inputTypes[boundary]
       address.boundary = (boundary, body.hasRows(type) ? try rowBytes(type) : 0)
     }
@@ -245,7 +250,7 @@ struct LoopProgram: Sendable {
     case .input(let index):
       return Address(
         base: .argument(index), rowBytes: hasRows ? try rowBytes(body.inputTypes[index]) : 0)
-    case .step(let index, let shift, let boundary):
+    case .step(let index, let shift, let boundary, let valid):
       // One step of the input: without its first dimension.
       guard let sizes = body.inputTypes[index].shape.known else {
         throw WeftError(.internal, "a loop's input has no shape")
@@ -255,13 +260,14 @@ struct LoopProgram: Sendable {
       address.stride = try size(type, rows: body.rows)
       address.rowBytes = hasRows ? try rowBytes(type) : 0
       address.shift = shift
+      address.valid = valid
       if let boundary {
         let type = body.inputTypes[boundary]
         address.boundary = (boundary, hasRows ? try rowBytes(type) : 0)
       }
       return address
     case .value(let id, let shift, let boundary):
-      return try home(id, shift: shift, boundary: boundary)
+      return try home(id, shift: shift, boundary: boundary, isRead: true)
     }
   }
 

@@ -8,8 +8,8 @@ internal import WeftTensors
 enum PackInput {
   /// The same value in every step.
   case same(Edge)
-  /// What another pack (or this one) gives `shift` steps later; `boundary` where there is no such
-  /// step.
+  /// What another pack (or this one) gives `shift` steps later; `boundary` where that is no valid
+  /// step of it.
   case pack(Int, port: Int, shift: Int, boundary: Edge?)
   /// Any value for each step.
   case lanes([Edge])
@@ -27,6 +27,9 @@ struct Pack {
   /// The node of each step; nil in a step that does not need one, and everywhere when the pack was
   /// made by a rewrite.
   var lanes: [Int?]
+  /// The steps that need it: all but perhaps one at an end. What it is given elsewhere, and gives,
+  /// does not count.
+  var valid: Range<Int>
   var inputs: [PackInput] = []
 }
 
@@ -60,6 +63,10 @@ struct PackFinder {
     for nodes in unordered where nodes.contains(where: { packOf[$0] == nil }) {
       if let ordered = ordered(nodes) { admit(ordered) }
       drain()
+    }
+    for index in packs.indices {
+      let given = packs[index].lanes.indices.filter { packs[index].lanes[$0] != nil }
+      packs[index].valid = (given.first ?? 0)..<((given.last ?? -1) + 1)
     }
     for index in packs.indices {
       packs[index].inputs = ir.nodes[first(index)].inputs.indices.map { resolve(index, $0) }
@@ -128,7 +135,7 @@ struct PackFinder {
       Pack(
         name: node.name, def: node.def, attrs: node.attrs, outputs: node.outputs,
         inputTypes: node.inputs.map { ir.type($0) }, origin: node.origin, rank: node.rank,
-        lanes: lanes))
+        lanes: lanes, valid: 0..<steps))
     work.append(packs.count - 1)
   }
 
@@ -141,7 +148,8 @@ struct PackFinder {
     }
     // All but one may be packed already: the one is the step that seemed not to need a node.
     let open = nodes.indices.filter { packOf[nodes[$0]] == nil }
-    guard open.count == 1, let lane = open.first, let other = nodes.indices.first(where: { $0 != lane }),
+    guard open.count == 1, let lane = open.first,
+      let other = nodes.indices.first(where: { $0 != lane }),
       let pack = packOf[nodes[other]]?.pack, packs[pack].lanes[lane] == nil,
       isPackable(nodes[lane]), areAlike(nodes[other], nodes[lane]),
       nodes.indices.allSatisfy({ $0 == lane || packs[pack].lanes[$0] == nodes[$0] })
@@ -219,7 +227,9 @@ struct PackFinder {
     guard ir.isOp(other, KnownOp.addN) || ir.isOp(other, KnownOp.add),
       node.inputs.allSatisfy({ ir.type($0) == node.outputs[0] }), node.outputs[0].dtype.isFloating,
       let port = node.inputs.indices.first(where: { port in
-        continues(given.indices.map { $0 == lane ? given[lane] : ir.nodes[given[$0].node].inputs[port] }, lane)
+        continues(
+          given.indices.map { $0 == lane ? given[lane] : ir.nodes[given[$0].node].inputs[port] },
+          lane)
       })
     else { return false }
     guard let zero = negativeZero(node.outputs[0]) else { return false }
@@ -258,14 +268,18 @@ struct PackFinder {
     default: value = nil
     }
     guard let value, let shape = type.shape.known,
-      let full = try? Tensor(dtype: type.dtype, shape: shape, fill: { memory throws(WeftError) in
-        let size = value.byteCount
-        var at = 0
-        while at + size <= memory.count {
-          memory.baseAddress.map { ($0 + at).copyMemory(from: value.buffer.base, byteCount: size) }
-          at += size
-        }
-      })
+      let full = try? Tensor(
+        dtype: type.dtype, shape: shape,
+        fill: { memory throws(WeftError) in
+          let size = value.byteCount
+          var at = 0
+          while at + size <= memory.count {
+            memory.baseAddress.map {
+              ($0 + at).copyMemory(from: value.buffer.base, byteCount: size)
+            }
+            at += size
+          }
+        })
     else { return nil }
     return ir.constant(full, name: "negative_zero")
   }

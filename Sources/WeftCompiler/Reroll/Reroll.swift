@@ -100,6 +100,8 @@ struct Roller {
   var reductions: [Reduction] = []
   /// Values of all steps, first dimension the step, of packs that were rolled.
   var stacked: [Key: Edge] = [:]
+  /// Nodes that rolled packs stand for.
+  var rolledNodes = Set<Int>()
 
   struct Key: Hashable {
     let pack: Int
@@ -295,7 +297,7 @@ struct Roller {
       packs[index] = Pack(
         name: old.name, def: KnownOp.addN, attrs: ["N": .int(Int64(ordered.count))],
         outputs: old.outputs, inputTypes: ordered.map { _ in old.outputs[0] }, origin: old.origin,
-        rank: old.rank, lanes: old.lanes, inputs: ordered.map(\.input))
+        rank: old.rank, lanes: old.lanes, valid: old.valid, inputs: ordered.map(\.input))
     }
   }
 
@@ -310,7 +312,8 @@ struct Roller {
       for user in packs.indices {
         guard packs[user].def === KnownOp.slice,
           case .pack(index, 0, 0, nil) = packs[user].inputs[0],
-          let box = box(user), box.begin[0] == 0, box.sizes[0] == packs[index].outputs[0].shape.known?[0]
+          let box = box(user), box.begin[0] == 0,
+          box.sizes[0] == packs[index].outputs[0].shape.known?[0]
         else { continue }
         let slice = try ir.slice(
           matrix, begin: isTransposed ? [box.begin[1], 0] : [0, box.begin[1]],
@@ -320,7 +323,8 @@ struct Roller {
         packs[user] = Pack(
           name: old.name, def: packs[index].def, attrs: packs[index].attrs, outputs: old.outputs,
           inputTypes: [packs[index].inputTypes[0], ir.type(slice)], origin: old.origin,
-          rank: old.rank, lanes: old.lanes, inputs: [packs[index].inputs[0], .same(slice)])
+          rank: old.rank, lanes: old.lanes, valid: old.valid,
+          inputs: [packs[index].inputs[0], .same(slice)])
       }
     }
   }
@@ -333,7 +337,8 @@ struct Roller {
 
   /// The integers of an operand that is the same constant in every step.
   func integers(_ pack: Int, _ input: Int) -> [Int]? {
-    guard packs[pack].inputs.indices.contains(input), case .same(let edge) = packs[pack].inputs[input]
+    guard packs[pack].inputs.indices.contains(input),
+      case .same(let edge) = packs[pack].inputs[input]
     else { return nil }
     return ir.integers(of: edge)
   }
