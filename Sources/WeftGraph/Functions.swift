@@ -111,6 +111,20 @@ extension GraphSnapshot {
     return found
   }
 
+  /// Whether the functions that a node calls, directly or through others, would do and give the
+  /// same a second time.
+  package func isRepeatable(_ node: Node) -> Bool {
+    var part = self
+    part.nodes = [node]
+    for name in part.usedFunctions {
+      for inner in functions[name]?.nodes ?? [] {
+        guard let traits = registry[inner.op]?.traits else { continue }
+        if !traits.isDisjoint(with: [.random, .writesVariable]) { return false }
+      }
+    }
+    return true
+  }
+
   /// The function that `ref` names.
   /// - Throws: NotFound when the library has none.
   public func function(_ ref: FunctionRef) throws(WeftError) -> GraphFunction {

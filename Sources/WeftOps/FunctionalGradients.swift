@@ -11,6 +11,8 @@ enum FunctionalGradients {
     let given: [Output]
     /// The gradient of each parameter; nil where none flows.
     let gradients: [Gradient?]
+    /// Random numbers in the body, which would come out differently a second time.
+    let drawn: [Edge]
 
     var graph: Graph { body.graph }
     func parameter(_ index: Int) -> Output {
@@ -41,14 +43,17 @@ enum FunctionalGradients {
   }
 
   /// Instantiates `ref` and differentiates the results for which `flows` is true.
+  /// - Parameter keepsDraws: whether the caller puts the forward run's random numbers in place of
+  ///   those that the body would draw again.
   static func differentiate(
     _ ref: FunctionRef, in graph: Graph, types: [TensorType], handles: [HandleType?],
-    flows: [Bool]
+    flows: [Bool], keepsDraws: Bool = false
   ) throws -> Differentiated {
     let body = try graph.snapshot.body(of: ref, inputs: types)
     try body.setHandles(handles)
-    try checkRepeatable(body, ref)
     let inner = body.graph
+    let drawn = inner.nodes.filter { $0.def?.traits.contains(.random) == true }
+    try checkRepeatable(body, ref, keepsDraws: keepsDraws)
     var ys: [Output] = []
     var given: [Output] = []
     for (index, edge) in body.results.enumerated() where flows.indices.contains(index) {
@@ -67,16 +72,24 @@ enum FunctionalGradients {
       of: ys, withRespectTo: places.map { Output(graph: inner, edge: body.parameters[$0]) },
       gradYs: given, listsFlow: true)
     for (index, gradient) in zip(places, results) { found[index] = gradient }
-    return Differentiated(body: body, given: given, gradients: found)
+    return Differentiated(
+      body: body, given: given, gradients: found,
+      drawn: drawn.flatMap { node in
+        node.outputs.indices.map { Edge(node: node.id, port: $0) }
+      })
   }
 
   // The gradient computes the function's values again: what would come out differently then has no
   // gradient here.
-  private static func checkRepeatable(_ body: FunctionBody, _ ref: FunctionRef) throws {
+  private static func checkRepeatable(
+    _ body: FunctionBody, _ ref: FunctionRef, keepsDraws: Bool
+  ) throws {
+    let snapshot = body.graph.snapshot
     let needed = body.graph.ancestors(of: body.results)
-    for node in body.graph.nodes where needed.contains(node.id) {
+    for node in snapshot.nodes where needed.contains(node.id) {
       guard let traits = node.def?.traits else { continue }
-      if traits.contains(.random) || traits.contains(.writesVariable) {
+      let draws = traits.contains(.random) && !keepsDraws
+      if draws || traits.contains(.writesVariable) || !snapshot.isRepeatable(node) {
         throw WeftError(
           .unimplemented,
           "function '\(ref.name)' has no gradient here: \(node.op) '\(node.name)' in it would "

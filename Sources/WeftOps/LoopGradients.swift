@@ -78,8 +78,13 @@ private struct LoopGradient {
     let nexts = try carried.map { try part.gradient($0) }
     let needed = inner.ancestors(of: (nexts + sums).map(\.edge))
     let used = (0..<count).filter { needed.contains(part.body.parameters[$0].node) }
-    let saved = used.filter { !isInvariant[$0] }
     let constant = used.filter { isInvariant[$0] }
+    // Random numbers come as the forward loop drew them.
+    let drawn = part.drawn.filter { needed.contains($0.node) }
+    let saved =
+      used.filter { !isInvariant[$0] }.map {
+        Kept(edge: part.body.parameters[$0], type: types[$0])
+      } + drawn.map { Kept(edge: $0, type: inner.snapshot.type($0)) }
 
     // The forward loop counts, and keeps what the way back needs.
     let (trips, lists) = try extendForward(saved)
@@ -89,15 +94,14 @@ private struct LoopGradient {
     var listsBefore: [Output] = []
     var listsAfter: [Output] = []
     var results = (nexts + sums).map(\.edge)
-    for index in saved {
+    for kept in saved {
       let list = try inner.placeholder(.variant, shape: .scalar, name: "kept")
-      let parameter = part.parameter(index)
       let shape =
-        parameter.dtype == .variant
-        ? try TensorListGradients.unknownShape(inner) : try sizes(parameter.shape, inner)
-      let (rest, value) = try TensorListGradients.pop(list, parameter.dtype, shape)
-      inner.redirect(parameter.edge, to: value.edge)
-      results = results.map { $0 == parameter.edge ? value.edge : $0 }
+        kept.type.dtype == .variant
+        ? try TensorListGradients.unknownShape(inner) : try sizes(kept.type.shape, inner)
+      let (rest, value) = try TensorListGradients.pop(list, kept.type.dtype, shape)
+      inner.redirect(kept.edge, to: value.edge)
+      results = results.map { $0 == kept.edge ? value.edge : $0 }
       listsBefore.append(list)
       listsAfter.append(rest)
     }
@@ -118,7 +122,9 @@ private struct LoopGradient {
     inputs += constant.map { g.input($0) }
     let shapes =
       [Shape.scalar] + carried.map { types[$0].shape }
-      + invariant.map { types[$0].dtype == .resource ? handles[$0]?.shape ?? .unknown : types[$0].shape }
+      + invariant.map { index in
+        types[index].dtype == .resource ? handles[index]?.shape ?? .unknown : types[index].shape
+      }
       + lists.map { _ in Shape.scalar } + constant.map { types[$0].shape }
     let isStateful = g.graph.isStateful(bodyRef)
     let node = try g.graph.add(
@@ -144,7 +150,7 @@ private struct LoopGradient {
   private func differentiate(_ flows: [Bool]) throws -> FunctionalGradients.Differentiated {
     try FunctionalGradients.differentiate(
       body, in: g.graph, types: types, handles: handles,
-      flows: (0..<count).map { flows[$0] && !isInvariant[$0] })
+      flows: (0..<count).map { flows[$0] && !isInvariant[$0] }, keepsDraws: true)
   }
 
   private func sizes(_ shape: Shape, _ graph: Graph) throws -> Output {
@@ -161,8 +167,15 @@ private struct LoopGradient {
       results: [test.edge])
   }
 
-  /// Lets the forward loop count its iterations and keep the variables `saved` of each.
-  private func extendForward(_ saved: [Int]) throws -> (trips: Output, lists: [Output]) {
+  /// A value of the body that each iteration keeps for the way back. Edges are those of the body as
+  /// the library has it, whichever graph it was written out in.
+  private struct Kept {
+    let edge: Edge
+    let type: TensorType
+  }
+
+  /// Lets the forward loop count its iterations and keep the values `saved` of each.
+  private func extendForward(_ saved: [Kept]) throws -> (trips: Output, lists: [Output]) {
     let part = try g.graph.snapshot.body(of: body, inputs: types)
     let inner = part.graph
     var parameters = part.parameters
@@ -172,14 +185,14 @@ private struct LoopGradient {
     results.append(try (counter + inner.constant(Int32(1))).edge)
     var inputs = (0..<count).map { g.input($0) }
     inputs.append(try g.graph.constant(Int32(0)))
-    for index in saved {
+    for kept in saved {
       let list = try inner.placeholder(.variant, shape: .scalar, name: "kept")
-      let value = Output(graph: inner, edge: part.parameters[index])
+      let value = Output(graph: inner, edge: kept.edge)
       parameters.append(list.edge)
       results.append(try TensorListGradients.push(list, value).edge)
       let shape =
         value.dtype == .variant
-        ? try TensorListGradients.unknownShape(g.graph) : try sizes(types[index].shape, g.graph)
+        ? try TensorListGradients.unknownShape(g.graph) : try sizes(kept.type.shape, g.graph)
       inputs.append(try TensorListGradients.empty(g.graph, value.dtype, shape))
     }
     let bodyRef = try g.graph.addFunction(

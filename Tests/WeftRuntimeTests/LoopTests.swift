@@ -131,6 +131,27 @@ private let two = int + #","N":{"i":"2"}"#
     }
   }
 
+  // The way back must see the numbers that the forward loop drew.
+  @Test func gradientsThroughRandomNumbers() throws {
+    let graph = Graph()
+    let x = try graph.placeholder(.float64, shape: [3])
+    let shape = try graph.constant([Int32(3)])
+    let result = try whileLoop(
+      [graph.constant(Int32(0)), x], condition: { try less($0[0], graph.constant(Int32(4))) },
+      body: { v in
+        let inner = v[0].graph
+        let noise = try inner.output(
+          "RandomUniform", inputs: [shape], attrs: ["dtype": .type(.float64)])
+        return [try v[0] + 1, try v[1] * (noise + 0.5)]
+      })[1]
+    let slope = try denseGradients(of: sum(result), withRespectTo: [x])[0]
+    let values = try Session(graph).run([result, slope], feeds: [x: try Tensor([1.0, 2, 3])])
+    let (y, dx) = (try values[0].array(of: Double.self), try values[1].array(of: Double.self))
+    for (index, start) in [1.0, 2, 3].enumerated() {
+      #expect(abs(dx[index] * start - y[index]) < 1e-12)
+    }
+  }
+
   @Test func invariantsAreChecked() throws {
     let graph = Graph()
     let start = try graph.constant([Float(1)])
