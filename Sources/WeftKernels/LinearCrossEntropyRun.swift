@@ -1,6 +1,6 @@
 // One call of the fused linear + softmax cross-entropy: chunks of rows, two of them in flight.
 
-package import WeftTensors
+internal import WeftTensors
 
 /// What one chunk of rows works in.
 package struct CrossEntropyWork<E>: @unchecked Sendable {
