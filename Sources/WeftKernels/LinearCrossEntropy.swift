@@ -79,8 +79,8 @@ package struct LinearCrossEntropy: Sendable {
     return min(4_096, ((classes + tiles - 1) / tiles + 15) / 16 * 16)
   }
   var tiles: Int { max(1, (classes + tileWidth - 1) / tileWidth) }
-  // Rows of a chunk: logits of some eight megabytes.
-  var chunk: Int { max(1, min(rows, max(32, min(512, (1 << 21) / max(1, classes) / 16 * 16)))) }
+  // Rows of a chunk: logits of some sixteen megabytes.
+  var chunk: Int { max(1, min(rows, max(32, min(512, (1 << 22) / max(1, classes) / 16 * 16)))) }
   // Whether the gradient's factors go to the rows of h and dh rather than to the logits.
   var scalesRows: Bool { labels != .dense && !hasReLU }
 

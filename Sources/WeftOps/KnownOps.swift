@@ -26,6 +26,8 @@ package enum KnownOp {
     IdentityRows.identity, IdentityRows.snapshot, IdentityRows.stopGradient,
     IdentityRows.preventGradient,
   ]
+  package static let zerosLike = FillRows.zerosLike
+  package static let onesLike = FillRows.onesLike
   package static let noOp = [IdentityRows.noOp, IdentityRows.controlTrigger]
   package static let constant = ConstantRows.const
 }

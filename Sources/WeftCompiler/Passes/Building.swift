@@ -29,7 +29,7 @@ extension IR {
     let dtype = type(inputs[0]).dtype
     let id = append(
       IRNode(
-        name: "\(like.name)/\(part)", def: def, attrs: attrs, inputs: inputs, controls: [],
+        name: "\(like.name)/\(part)_\(nodes.count)", def: def, attrs: attrs, inputs: inputs, controls: [],
         outputs: [TensorType(dtype, Shape(shape))], handles: [nil], origin: like.origin, kind: .op,
         rank: like.rank))
     return Edge(node: id, port: 0)

@@ -1,6 +1,7 @@
 // Shapes for the concrete feeds, and the values that follow from them.
 
 internal import WeftGraph
+internal import WeftOps
 internal import WeftTensors
 
 extension IR {
@@ -55,6 +56,7 @@ extension IR {
           partial[edge] = dims
           if let tensor = IR.tensor(dims, type: nodes[id].outputs[0]) { known[edge] = tensor }
         }
+        if let value = valueOfShape(id) { known[Edge(node: id, port: 0)] = value }
         try evaluate(id, pool: one)
       } catch {
         throw locate(error, at: id)
@@ -76,6 +78,24 @@ extension IR {
       inputs: inputs.map { type($0) }, values: { $0 < values.count ? values[$0] : nil },
       tensors: { $0 < tensors.count ? tensors[$0] : nil },
       handleTypes: { $0 < behind.count ? behind[$0] : nil })
+  }
+
+  // Zeros or ones of a known small shape, whatever the operand's elements are: a gradient then does
+  // not wait for what it is the gradient of.
+  private func valueOfShape(_ id: Int) -> Tensor? {
+    let isZero = isOp(id, KnownOp.zerosLike)
+    guard isZero || isOp(id, KnownOp.onesLike), let shape = nodes[id].outputs[0].shape.known,
+      let bytes = try? Tensor.byteCount(dtype: nodes[id].outputs[0].dtype, shape: shape),
+      bytes > 0, bytes <= IR.largestKnown
+    else { return nil }
+    let dtype = nodes[id].outputs[0].dtype
+    if isZero { return dtype.isPlain ? try? Tensor(zeros: dtype, shape: shape) : nil }
+    let count = shape.reduce(1, *)
+    return switch dtype {
+    case .float32: try? Tensor([Float](repeating: 1, count: count), shape: shape)
+    case .float64: try? Tensor([Double](repeating: 1, count: count), shape: shape)
+    default: nil
+    }
   }
 
   // A tensor of fully known integers.

@@ -300,13 +300,15 @@ struct PackFinder {
           guard vector.allSatisfy({ ir.nodes[$0].inputs.indices.contains(input) }) else { continue }
           let sources = vector.map { ir.nodes[$0].inputs[input].node }
           let known = sources.map { packOf[$0] }
-          if let pack = known[0]?.pack, known.allSatisfy({ $0?.pack == pack }) {
-            let lanes = known.map { $0?.lane ?? 0 }
-            if Set(lanes).count == steps {
-              var result = [Int](repeating: 0, count: steps)
-              for (index, lane) in lanes.enumerated() { result[lane] = nodes[index] }
-              return result
-            }
+          // One of them may stand in a step that did not seem to need it: it takes the step left.
+          let found = known.compactMap { $0 }
+          if let pack = found.first?.pack, found.count >= steps - 1,
+            found.allSatisfy({ $0.pack == pack }), Set(found.map(\.lane)).count == found.count
+          {
+            let rest = (0..<steps).first { lane in !found.contains { $0.lane == lane } } ?? 0
+            var result = nodes
+            for (index, place) in known.enumerated() { result[place?.lane ?? rest] = nodes[index] }
+            return result
           } else if known.allSatisfy({ $0 == nil }), Set(sources).count == steps,
             sources.allSatisfy({ ir.nodes[$0].def === ir.nodes[sources[0]].def })
           {

@@ -1,0 +1,93 @@
+// An independent check that no two values share memory while both are needed.
+
+import Testing
+import WeftCompiler
+import WeftGraph
+import WeftOps
+import WeftRuntime
+import WeftTensors
+
+@Suite struct OverlapTests {
+  /// Walks a plan's steps and keeps, for every byte range, who wrote it last: a step that reads a
+  /// range which another step has written over since its maker wrote it has lost its operand.
+  private func faults(_ plan: Plan) throws -> [String] {
+    struct Range: Hashable {
+      let from: Int
+      let to: Int
+    }
+    func range(_ argument: Argument) throws -> Range? {
+      guard case .arena(let offset) = argument.place, let shape = argument.type.shape.known else {
+        return nil
+      }
+      let bytes = try Tensor.byteCount(dtype: argument.type.dtype, shape: shape)
+      return bytes > 0 ? Range(from: offset, to: offset + bytes) : nil
+    }
+    var written: [(range: Range, step: Int)] = []
+    // The steps whose results each step means to read, by the names of its inputs.
+    var makers: [String: Int] = [:]
+    var found: [String] = []
+    for (index, step) in plan.steps.enumerated() {
+      for place in 0..<step.inputCount {
+        guard let wanted = try range(plan.arguments[step.argumentBase + place]),
+          let maker = makers[step.inputNames[place]]
+        else { continue }
+        for (other, writer) in written
+        where writer > maker && other.from < wanted.to && wanted.from < other.to {
+          found.append("\(step.name) reads what \(plan.steps[writer].name) wrote over")
+        }
+      }
+      for port in 0..<step.outputCount {
+        let argument = plan.arguments[step.argumentBase + step.inputCount + port]
+        makers["\(step.name):\(port)"] = index
+        guard let mine = try range(argument) else { continue }
+        #expect(mine.to <= plan.arenaBytes, "\(step.name) leaves the arena")
+        written.removeAll { $0.range.from >= mine.from && $0.range.to <= mine.to }
+        written.append((mine, index))
+        if let kernel = step.kernel, kernel.scratchBytes > 0 {
+          let scratch = (step.scratchOffset, step.scratchOffset + kernel.scratchBytes)
+          #expect(
+            scratch.1 <= mine.from || scratch.0 >= mine.to, "\(step.name) works in its own result")
+        }
+      }
+    }
+    return found
+  }
+
+  /// A recurrent net with a dense layer and its gradients, whose plan has every kind of step.
+  private func plan(reuses: Bool, passes: Bool) throws -> Plan {
+    let graph = Graph()
+    let input = try graph.placeholder(.float32, shape: Shape([9, 6, 5]))
+    let w = try graph.placeholder(.float32, shape: Shape([9, 4]))
+    let v = try graph.placeholder(.float32, shape: Shape([4, 30]))
+    let labels = try graph.placeholder(.int32, shape: Shape([54]))
+    var h = try graph.constant(try Tensor(zeros: .float32, shape: [9, 4]))
+    var all: [Output] = []
+    for x in try unstack(input, axis: 1) {
+      h = try tanh(matmul(concat([x, h], axis: 1), w))
+      all.append(h)
+    }
+    let rows = try concat(all, axis: 0)
+    let losses = try sparseSoftmaxCrossEntropy(labels: labels, logits: matmul(rows, v))
+    let loss = try sum(losses) + sum(square(rows) * 0.5 + sigmoid(rows))
+    var fetches = [loss]
+    for case .dense(let slope)? in try gradients(of: [loss], withRespectTo: [input, w, v]) {
+      fetches.append(slope)
+    }
+    var options = SessionOptions(threads: 1)
+    options.compile.reusesMemory = reuses
+    if !passes { options.compile.disabled = Set(optionalPasses) }
+    return try Session(graph, options: options).plan(
+      fetches.map(\.edge),
+      feeds: [input, w, v, labels].map {
+        ($0.edge, TensorType($0.dtype, $0.shape))
+      })
+  }
+
+  @Test(arguments: [true, false]) func valuesKeepTheirMemory(_ passes: Bool) throws {
+    let shared = try plan(reuses: true, passes: passes)
+    #expect(try faults(shared) == [])
+    let own = try plan(reuses: false, passes: passes)
+    #expect(try faults(own) == [])
+    #expect(shared.arenaBytes < own.arenaBytes)
+  }
+}
