@@ -19,6 +19,9 @@ struct AllocationCount: Workload {
   @Option(help: "rnn, lstm, lstm2 or gru; one generated character if not given.")
   var cell: BenchmarkCell?
 
+  @Flag(help: "Update by plain gradient descent: every size is known before the run.")
+  var plain = false
+
   @Option(help: "Runs before counting.")
   var warmup = 5
 
@@ -42,7 +45,7 @@ struct AllocationCount: Workload {
     var now: [Tensor]
     var next: [Tensor]
     if let cell {
-      let step = try TrainStep(.tiny(cell, steps: 12))
+      let step = try TrainStep(.tiny(cell, steps: 12), isPlain: plain)
       run = try step.prepare(threads: common.width)
       now = try step.randomFeeds(1)[0]
       next = []
@@ -67,6 +70,7 @@ struct AllocationCount: Workload {
     counter.mark()
     var report = Report("allocations")
     report.add("workload", cell?.rawValue ?? "generate")
+    report.add("late_steps", run.plan.steps.count { $0.isLate })
     report.add("counted_steps", steps)
     report.add("allocations", Int(clamping: after - before))
     report.add("allocations_per_step", Double(after - before) / Double(steps))

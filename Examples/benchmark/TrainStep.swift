@@ -42,7 +42,9 @@ struct TrainStep {
   let gradientSeconds: Double
 
   /// LSTM: RMSProp 0.01 with gradients clipped to norm 1; the others: Adam 5e-4.
-  init(_ sizes: TrainSizes) throws {
+  /// - Parameter isPlain: plain gradient descent instead, which has no tensors whose sizes only a
+  ///   run knows: the others merge the rows of a batch's equal ids.
+  init(_ sizes: TrainSizes, isPlain: Bool = false) throws {
     self.sizes = sizes
     let begin = Resources.seconds
     let graph = self.graph
@@ -60,9 +62,10 @@ struct TrainStep {
       try meanSparseSoftmaxCrossEntropy(labels: labels, logits: try dense(rows)), name: "loss")
     let middle = Resources.seconds
     let isLSTM = sizes.cell.kind == .lstm
-    let optimizer =
-      isLSTM
-      ? Optimizer(RMSProp(), learningRate: 0.01) : Optimizer(Adam(), learningRate: 5e-4)
+    var rule: any UpdateRule = Adam()
+    if isLSTM { rule = RMSProp() }
+    if isPlain { rule = GradientDescent() }
+    let optimizer = Optimizer(rule, learningRate: isLSTM ? 0.01 : 5e-4)
     let minimization = try optimizer.minimize(
       loss, variables: scope.trainableVariables, clipping: isLSTM ? .globalNorm(1) : .none)
     train = try noOp(graph, controls: [minimization.operation], name: "train_op")
