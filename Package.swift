@@ -82,6 +82,12 @@ let package = Package(
         "Weft", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Examples/tang-poetry", swiftSettings: swiftSettings),
+    .executableTarget(
+      name: "benchmark",
+      dependencies: [
+        "Weft", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Examples/benchmark", swiftSettings: swiftSettings),
 
     // Tests mirror Sources.
     .target(
@@ -102,7 +108,10 @@ let package = Package(
       ["WeftTraining", "WeftRuntime", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
     tests(
       "WeftRuntimeTests",
-      ["TestSupport", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps", "WeftTensors"]),
+      [
+        "TestSupport", "WeftRuntime", "WeftCompiler", "WeftFormats", "WeftGraph", "WeftOps",
+        "WeftTensors",
+      ]),
     tests(
       "WeftNNTests",
       [

@@ -29,11 +29,32 @@ struct PlanCommand: ParsableCommand {
   @Option(help: PassList.help)
   var passes: PassList?
 
+  @Option(help: ArgumentHelp("Print the working graph before a pass instead.", valueName: "PASS"))
+  var before: String?
+
+  @Option(help: ArgumentHelp("Print the working graph after a pass instead.", valueName: "PASS"))
+  var after: String?
+
   @Flag(help: "Print JSON.")
   var json = false
 
   @Flag(help: "Print a GraphViz drawing of the steps.")
   var dot = false
+
+  func validate() throws {
+    for name in [before, after].compactMap({ $0 }) {
+      guard allPasses.contains(name) else {
+        throw ValidationError(
+          "there is no pass '\(name)'; the passes are \(allPasses.joined(separator: ", "))")
+      }
+      if passes?.disabled.contains(name) == true {
+        throw ValidationError("--passes leaves '\(name)' out")
+      }
+    }
+    if (before != nil || after != nil) && (json || dot) {
+      throw ValidationError("--before and --after print text: without --json and --dot")
+    }
+  }
 
   func run() throws {
     let model = try Model(model)
@@ -81,13 +102,29 @@ struct PlanCommand: ParsableCommand {
     }
     var options = CompileOptions()
     if let passes { options.disabled = passes.disabled }
+    options.listed = Set([before, after].compactMap { $0 })
     let session = Session(graph, options: SessionOptions(threads: 1, compile: options))
     let plan = try session.plan(request.fetches.map(\.edge), feeds: feeds, targets: request.targets)
+    if before != nil || after != nil { return printListings(plan) }
     if json || dot { return Console.print(json ? PlanText.json(plan).text : PlanText.dot(plan)) }
     let pool = ThreadPool(width: SessionOptions.availableCores)
     let rates = MachineRates(
       productFlops: MachineProbe.productRate(pool), bytes: MachineProbe.memoryRate(pool))
     Console.print(plan.report(rates: rates))
+  }
+
+  private func printListings(_ plan: Plan) {
+    func lines(_ name: String) -> (before: [String], after: [String]) {
+      plan.passes.first { $0.name == name }?.listings ?? ([], [])
+    }
+    if let before {
+      Console.print("before \(before)")
+      for line in lines(before).before { Console.print("  " + line) }
+    }
+    if let after {
+      Console.print("after \(after)")
+      for line in lines(after).after { Console.print("  " + line) }
+    }
   }
 
   private static func dims(_ text: String) throws(WeftError) -> [Int] {

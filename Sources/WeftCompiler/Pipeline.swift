@@ -24,6 +24,8 @@ public struct PassReport: Sendable {
   public let after: Int
   /// How long it took.
   public let milliseconds: Double
+  /// The working graph before and after it, a line for each node, where that was asked for.
+  public internal(set) var listings: (before: [String], after: [String])?
 }
 
 /// Which passes run.
@@ -38,6 +40,8 @@ public struct CompileOptions: Sendable, Hashable {
   public var memoryLimit = Machine.memory
   /// The iterations that all loops of a run together may make; a run that makes more is ended.
   public var iterationLimit = 1 << 24
+  /// Names of passes whose reports show the working graph before and after them.
+  public var listed: Set<String> = []
   /// Whether the working graph is checked after every pass.
   public var checksPasses = false
   /// The default options.
@@ -69,14 +73,19 @@ package let pipeline: [Pass] = [
     run: { $0.fuseElementwise() }),
 ]
 
+/// Names of all passes, in order.
+public let allPasses = pipeline.map(\.name)
+
 /// Names of the passes that may be switched off.
-public let optionalPasses = pipeline.map(\.name).filter { $0 != "specialize" }
+public let optionalPasses = allPasses.filter { $0 != "specialize" }
 
 extension IR {
   package mutating func runPasses(_ options: CompileOptions) throws -> [PassReport] {
     var reports: [PassReport] = []
     for pass in pipeline where !options.disabled.contains(pass.name) {
       let before = liveCount
+      let isListed = options.listed.contains(pass.name)
+      let listing = isListed ? self.listing : []
       let start = ContinuousClock.now
       try pass.run(&self)
       if options.checksPasses { try verify(after: pass.name) }
@@ -85,7 +94,8 @@ extension IR {
         PassReport(
           name: pass.name, purpose: pass.purpose, before: before, after: liveCount,
           milliseconds: Double(elapsed.components.attoseconds) / 1e15
-            + Double(elapsed.components.seconds) * 1e3))
+            + Double(elapsed.components.seconds) * 1e3,
+          listings: isListed ? (listing, self.listing) : nil))
     }
     return reports
   }
