@@ -36,7 +36,7 @@ for name in $chosen; do
   case $name in
     address)
       flags="--sanitize=address"
-      suites="CWeftVectorMathTests|WeftFormatsTests|LoopTests|HostileDataTests|MemoryLimitTests" ;;
+      suites="CWeftVectorMathTests|WeftFormatsTests|LoopTests|ThreadTests|HostileDataTests|MemoryLimitTests" ;;
     undefined)
       # Swift's --sanitize=undefined is refused on Linux, and Swift's own arithmetic traps anyway:
       # the C loops are what there is to check. Traps need no run-time library, and name the line.
@@ -45,7 +45,7 @@ for name in $chosen; do
     thread)
       # Indirect functions are chosen before this sanitizer is ready: one version of each loop.
       flags="--sanitize=thread -Xcc -DWEFT_NO_CLONES"
-      suites="LoopTests|RandomGraphTests|TextGeneratorTests" ;;
+      suites="ThreadTests|LoopTests|TextGeneratorTests" ;;
   esac
   set -- -c release -Xswiftc -enable-testing --scratch-path ".build-$name"
   [ -z "$short" ] || set -- "$@" --filter "$suites"
