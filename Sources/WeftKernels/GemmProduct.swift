@@ -89,9 +89,11 @@ public struct MatrixProduct: Sendable {
   public static func single(
     _ sizes: Sizes, _ dtype: DType
   ) -> (@Sendable (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void)? {
-    func call<E: BlasElement>(_: E.Type) -> @Sendable (
-      UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer
-    ) -> Void {
+    func call<E: BlasElement>(_: E.Type)
+      -> @Sendable (
+        UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer
+      ) -> Void
+    {
       { a, b, c in
         E.blasMultiply(
           sizes.transA, sizes.transB, sizes.m, sizes.n, sizes.k, 1,

@@ -49,8 +49,9 @@ public func dynamicRNN(
       let steps = try input.shapeTensor().stridedSlice(
         begin: [0], end: [1], strides: [1], masks: SliceMasks(shrinkAxis: 1))
       let numbers = try range(
-        graph.constant(Int32(0)), steps, graph.constant(Int32(1)))
-        .cast(to: lengths.dtype).expandingDims(axis: 1)
+        graph.constant(Int32(0)), steps, graph.constant(Int32(1))
+      )
+      .cast(to: lengths.dtype).expandingDims(axis: 1)
       sequences.append(
         try less(numbers, lengths.expandingDims(axis: 0)).expandingDims(axis: 2))
     }

@@ -180,7 +180,8 @@ enum TensorArrayRows {
     "TensorArrayScatterV3",
     "handle: resource, indices: int32, value: T, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes the rows of a tensor to the elements at indices.", traits: [.stateful],
-    infer: { _ in [.scalar] }, refines: { ctx in
+    infer: { _ in [.scalar] },
+    refines: { ctx in
       guard let array = ctx.handle(0), let dims = ctx.shape(2).dims, !dims.isEmpty else {
         return [:]
       }
@@ -240,7 +241,8 @@ enum TensorArrayRows {
     "TensorArraySplitV3",
     "handle: resource, value: T, lengths: int64, flow_in: float -> flow_out: float", "T: type",
     summary: "Writes parts of these lengths of a tensor to the elements, in order.",
-    traits: [.stateful], infer: { _ in [.scalar] }, refines: { ctx in
+    traits: [.stateful], infer: { _ in [.scalar] },
+    refines: { ctx in
       // Parts differ in their first size.
       ctx.handle(0).map { [0: $0.adding(.unknown)] } ?? [:]
     },

@@ -106,7 +106,8 @@ enum TensorListRows {
   static let shaped = "element_dtype: type; shape_type: {int32, int64} = int32"
 
   static func list(
-    _ name: String, _ arguments: String, _ attributes: String, _ summary: String, isFresh: Bool = false,
+    _ name: String, _ arguments: String, _ attributes: String, _ summary: String,
+    isFresh: Bool = false,
     shape: @escaping @Sendable (InferContext) throws -> Shape,
     gradient: GradientRule, lower: @escaping @Sendable (LowerContext) throws -> Kernel
   ) -> OpDef {

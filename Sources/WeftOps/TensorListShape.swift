@@ -252,7 +252,8 @@ enum TensorListWholeRows {
   static let scatterInto = TensorListRows.list(
     "TensorListScatterIntoExistingList",
     "input_handle: variant, tensor: element_dtype, indices: int32 -> output_handle: variant",
-    "element_dtype: type", "The list with the rows of a tensor at indices.", shape: { $0.listShape(0) },
+    "element_dtype: type", "The list with the rows of a tensor at indices.",
+    shape: { $0.listShape(0) },
     gradient: .rule { g in try TensorListGradients.scatterInto(g) },
     lower: { ctx in
       let source = try ListSource(ctx)

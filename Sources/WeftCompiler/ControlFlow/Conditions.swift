@@ -254,7 +254,8 @@ enum MergeRow {
   ) -> OpDef {
     OpDef(
       name, "input: Tin -> output: Tout", "Tin: list(type) >= 0; Tout: list(type) >= 0",
-      summary: "The one of its values that is there.", traits: [.stateful, .nested, .dataDependent],
+      summary: "The one of its values that is there.",
+      traits: [.stateful, .nested, .dataDependent],
       infer: { ctx in
         let reached = reachable(choice)
         var shape: Shape?

@@ -36,7 +36,8 @@ struct Raising {
       if let id = ir.nodes.indices.first(where: {
         ir.live[$0] && [.exit, .next].contains(role($0))
       }) {
-        throw failure("\(ir.nodes[id].def.name) stands outside a loop: no Enter leads to it", at: id)
+        throw failure(
+          "\(ir.nodes[id].def.name) stands outside a loop: no Enter leads to it", at: id)
       }
       return
     }
@@ -89,7 +90,8 @@ struct Raising {
         } else if !isWithin(own, other) {
           throw ir.locate(
             WeftError(
-              .invalidArgument, "\(node.def.name) mixes values of different loops: "
+              .invalidArgument,
+              "\(node.def.name) mixes values of different loops: "
                 + [own, other].map { $0.map { "'\(frames[$0].name)'" } ?? "none" }
                 .joined(separator: " and "), category: .run), at: id)
         }

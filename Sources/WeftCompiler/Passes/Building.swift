@@ -10,7 +10,8 @@ extension IR {
     let id = append(
       IRNode(
         name: name, def: KnownOp.constant, attrs: [:], inputs: [], controls: [],
-        outputs: [value.type], handles: [nil], origin: Origin.unknown, kind: .constant(value), rank: 0))
+        outputs: [value.type], handles: [nil], origin: Origin.unknown, kind: .constant(value),
+        rank: 0))
     let edge = Edge(node: id, port: 0)
     known[edge] = value
     return edge
@@ -18,7 +19,8 @@ extension IR {
 
   /// A constant vector of integers.
   mutating func integers(_ values: [Int]) throws -> Edge {
-    constant(try Tensor(values.map { Int32(clamping: $0) }, shape: [values.count]), name: "integers")
+    constant(
+      try Tensor(values.map { Int32(clamping: $0) }, shape: [values.count]), name: "integers")
   }
 
   /// A node with one output, placed and named as `like`.
@@ -29,7 +31,8 @@ extension IR {
     let dtype = type(inputs[0]).dtype
     let id = append(
       IRNode(
-        name: "\(like.name)/\(part)_\(nodes.count)", def: def, attrs: attrs, inputs: inputs, controls: [],
+        name: "\(like.name)/\(part)_\(nodes.count)", def: def, attrs: attrs, inputs: inputs,
+        controls: [],
         outputs: [TensorType(dtype, Shape(shape))], handles: [nil], origin: like.origin, kind: .op,
         rank: like.rank))
     return Edge(node: id, port: 0)

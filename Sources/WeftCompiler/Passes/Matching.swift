@@ -59,7 +59,8 @@ extension IR {
   func isPlainView(_ id: Int) -> Bool {
     let node = nodes[id]
     guard case .op = node.kind, node.def.traits.contains(.view), !node.isStateful,
-      !node.def.traits.contains(.readsVariable), node.outputs.count == 1, let first = node.inputs.first
+      !node.def.traits.contains(.readsVariable), node.outputs.count == 1,
+      let first = node.inputs.first
     else { return false }
     return !type(first).isReference && !node.outputs[0].isReference
       && type(first).dtype == node.outputs[0].dtype && type(first).dtype.isPlain

@@ -231,6 +231,7 @@ extension Roller {
         KnownOp.sum, [all, try ir.integers([0])], shape: out, like: pack, part: "sum")
     }
     guard let total else { return }
+    summed.insert(reduction.pack)
     let lanes = Set(pack.lanes.compactMap { $0 })
     let rest = ir.nodes[reduction.node].inputs.filter { !lanes.contains($0.node) }
     if rest.isEmpty {
@@ -273,8 +274,7 @@ extension Roller {
   /// Nodes outside that use one step's value, or all of them, get them from the rolled values.
   mutating func reconnect() throws {
     let users = Users(ir)
-    for index in packs.indices
-    where isRolled(index) || reductions.contains(where: { $0.pack == index }) {
+    for index in packs.indices where isRolled(index) || summed.contains(index) {
       rolledNodes.formUnion(packs[index].lanes.compactMap { $0 })
     }
     var replaced: [Edge: Edge] = [:]

@@ -110,8 +110,17 @@ struct LoopBody: Sendable {
 
   /// Whether an operand has a row for each row of the batch: a matrix never has, whatever its size.
   func inputHasRows(_ op: Op, _ index: Int) -> Bool {
-    if op.constants[index] != nil || (op.def === KnownOp.matMul && index == 1) { return false }
+    if op.def === KnownOp.matMul && index == 1 { return false }
+    if op.constants[index] != nil && !isOperand(op, index) { return false }
     return hasRows(op.inputTypes[index])
+  }
+
+  /// Whether an operand is data rather than an axis or a size.
+  func isOperand(_ op: Op, _ index: Int) -> Bool {
+    if op.def === KnownOp.split { return index == 1 }
+    if op.def === KnownOp.concat { return index < op.inputs.count - 1 }
+    if op.def === KnownOp.slice || op.def.traits.contains(.view) { return index == 0 }
+    return true
   }
 
   /// A type with `count` rows in place of the batch's.
@@ -132,6 +141,10 @@ struct LoopBody: Sendable {
     if op.def === KnownOp.slice, count != rows, var sizes = constants[2]?.integers {
       sizes[0] = count
       constants[2] = try Tensor(sizes.map { Int32(clamping: $0) }, shape: [sizes.count])
+    }
+    // Rows of a constant operand are known only all together.
+    if count != rows {
+      for index in constants.indices where isOperand(op, index) { constants[index] = nil }
     }
     let known = constants
     let types = op.inputTypes.indices.map { index in

@@ -81,7 +81,7 @@ struct LoopProgram: Sendable {
       return false
     }
     let fits = op.inputTypes.indices.allSatisfy { place in
-      if op.constants[place] != nil && !isOperand(op, place) { return true }
+      if op.constants[place] != nil && !body.isOperand(op, place) { return true }
       guard let rank = op.inputTypes[place].shape.rank else { return false }
       return rank <= 2
     }
@@ -95,21 +95,13 @@ struct LoopProgram: Sendable {
     return kernels[index].loop != nil
   }
 
-  // Whether operand `place` is data rather than an axis or a size.
-  private func isOperand(_ op: LoopBody.Op, _ place: Int) -> Bool {
-    if op.def === KnownOp.split { return place == 1 }
-    if op.def === KnownOp.concat { return place < op.inputs.count - 1 }
-    if op.def === KnownOp.slice || op.def.traits.contains(.view) { return place == 0 }
-    return true
-  }
-
   // Stages by how many heavy ops lie before: what shares a stage needs nothing made between.
   private mutating func schedule() -> [Stage] {
     var level = [Int](repeating: 0, count: body.values.count)
     var stages: [Stage] = []
     for (index, op) in body.ops.enumerated() {
       var depth = 0
-      for (place, ref) in op.inputs.enumerated() where isOperand(op, place) {
+      for (place, ref) in op.inputs.enumerated() where body.isOperand(op, place) {
         if case .value(let id, 0, _) = ref { depth = max(depth, level[id]) }
       }
       let light = isLight(index)
@@ -154,6 +146,9 @@ struct LoopProgram: Sendable {
           MemoryPlan.Request(bytes: 2 * aligned(bytes), first: 0, last: order.count))
       } else if last[id] >= 0 {
         requests.append(MemoryPlan.Request(bytes: bytes, first: unit, last: last[id]))
+      } else if order[unit].count == 1, !isLight(order[unit][0]) {
+        // A kernel writes all its outputs, whether anything reads them or not.
+        requests.append(MemoryPlan.Request(bytes: bytes, first: unit, last: unit))
       } else {
         continue
       }
@@ -314,7 +309,7 @@ struct LoopProgram: Sendable {
     var items: [ProgramBuilder.Item] = []
     for index in ops {
       let op = body.ops[index]
-      let places = op.inputs.indices.filter { isOperand(op, $0) }
+      let places = op.inputs.indices.filter { body.isOperand(op, $0) }
       let inputs = try places.map { try operand(op, $0) }
       items.append(
         ProgramBuilder.Item(kind: try kind(index), inputs: inputs, outputs: op.outputs))

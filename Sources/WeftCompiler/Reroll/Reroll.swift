@@ -100,6 +100,8 @@ struct Roller {
   var reductions: [Reduction] = []
   /// Values of all steps, first dimension the step, of packs that were rolled.
   var stacked: [Key: Edge] = [:]
+  /// Packs whose sum over all steps was made without them.
+  var summed = Set<Int>()
   /// Nodes that rolled packs stand for.
   var rolledNodes = Set<Int>()
 
