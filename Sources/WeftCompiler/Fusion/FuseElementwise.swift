@@ -34,11 +34,11 @@ extension IR {
     else { return nil }
     if isOp(id, KnownOp.addN) {
       guard node.inputs.count > 1 else { return nil }
-      return loopOfSum(node.outputs[0].dtype).map { .sum($0) }
+      return ElementwiseLoop.addition(node.outputs[0].dtype).map { .sum($0) }
     }
     if isOp(id, KnownOp.biasAdd) {
       guard shape.count == 2, self.shape(node.inputs[1]) == [shape[1]] else { return nil }
-      return loopOfSum(node.outputs[0].dtype).map { .loop($0) }
+      return ElementwiseLoop.addition(node.outputs[0].dtype).map { .loop($0) }
     }
     guard node.def.traits.contains(.elementwise), case .kernel(let lower) = node.def.lowering,
       let loop = try? lower(
@@ -53,9 +53,11 @@ extension IR {
     else { return nil }
     return .loop(loop)
   }
+}
 
+extension ElementwiseLoop {
   /// The loop of an addition, for ops that add without being written as one loop.
-  func loopOfSum(_ dtype: DType) -> ElementwiseLoop? {
+  static func addition(_ dtype: DType) -> ElementwiseLoop? {
     guard let add = KnownOp.add.first, case .kernel(let make) = add.lowering else { return nil }
     let type = TensorType(dtype, Shape([1]))
     return try? make(

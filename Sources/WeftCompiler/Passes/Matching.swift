@@ -40,14 +40,17 @@ struct Users {
   /// The uses of `edge` and of what are views of it, each with the edge used; nil when one of them
   /// is a fetch.
   func through(_ edge: Edge, _ ir: IR) -> [(use: Use, edge: Edge)]? {
-    if fetched(edge) { return nil }
+    // A stack, not recursion: a file may have any number of views in a row.
     var all: [(use: Use, edge: Edge)] = []
-    for use in self[edge] {
-      if use.input == 0, ir.isPlainView(use.node) {
-        guard let more = through(Edge(node: use.node, port: 0), ir) else { return nil }
-        all += more
-      } else {
-        all.append((use, edge))
+    var stack = [edge]
+    while let next = stack.popLast() {
+      if fetched(next) { return nil }
+      for use in self[next] {
+        if use.input == 0, ir.isPlainView(use.node) {
+          stack.append(Edge(node: use.node, port: 0))
+        } else {
+          all.append((use, next))
+        }
       }
     }
     return all

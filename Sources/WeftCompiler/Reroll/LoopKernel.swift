@@ -73,7 +73,7 @@ private struct LoopRun: Sendable {
           (pointers + place).initialize(
             to: self.address(address, step, firstRow, arguments, local))
         }
-        for (unit, first, _) in program.units {
+        for (unit, first) in program.units {
           switch unit {
           case .kernel(let function, let inputCount, let scratch):
             let call = KernelCall(

@@ -37,7 +37,8 @@ struct LoopProgram: Sendable {
     case program(RowProgram, registers: Int)
   }
 
-  var units: [(unit: Unit, first: Int, count: Int)] = []
+  /// What a step does, each with its first address.
+  var units: [(unit: Unit, first: Int)] = []
   var addresses: [Address] = []
   /// Bytes of memory for one chunk.
   var localBytes = 0
@@ -45,8 +46,7 @@ struct LoopProgram: Sendable {
 
   private let body: LoopBody
   private var kernels: [Kernel] = []
-  private var depth: [Int] = []
-  /// For each value, the unit that makes it and the last that reads it in the same step.
+  /// For each value, the unit that makes it.
   private var maker: [Int?]
   private var localOf: [Int: Int] = [:]
 
@@ -180,8 +180,7 @@ struct LoopProgram: Sendable {
         case .call(let function):
           units.append(
             (
-              .kernel(function, inputCount: op.inputs.count, scratch: offset), first,
-              addresses.count - first
+              .kernel(function, inputCount: op.inputs.count, scratch: offset), first
             ))
         case .alias(let input):
           let bytes = try size(body.values[op.outputs[0]].type, rows: rows)
@@ -190,14 +189,14 @@ struct LoopProgram: Sendable {
               .kernel(
                 { call in
                   call.rawOutput(0).copyMemory(from: call.rawInput(input), byteCount: bytes)
-                }, inputCount: op.inputs.count, scratch: offset), first, addresses.count - first
+                }, inputCount: op.inputs.count, scratch: offset), first
             ))
         case .nothing: continue
         }
       } else {
         let program = try program(ops, last)
         registers = max(registers, program.registerBytes)
-        units.append((.program(program, registers: localBytes), first, addresses.count - first))
+        units.append((.program(program, registers: localBytes), first))
       }
     }
     localBytes = aligned(localBytes + registers)
@@ -274,7 +273,7 @@ struct LoopProgram: Sendable {
     var own = Set<Int>()
     for index in ops { own.formUnion(body.ops[index].outputs) }
 
-    func column(_ type: TensorType, _ hasRows: Bool) -> ProgramBuilder.Column {
+    func column(_ type: TensorType) -> ProgramBuilder.Column {
       let sizes = type.shape.known ?? []
       return ProgramBuilder.Column(count: sizes.last ?? 1, bytes: type.dtype.byteSize)
     }
@@ -284,14 +283,14 @@ struct LoopProgram: Sendable {
       _ address: Address, _ type: TensorType, _ hasRows: Bool
     ) -> Int {
       addresses.append(address)
-      let column = column(type, hasRows)
+      let column = column(type)
       operands.append((column, hasRows ? column.count * column.bytes : 0))
       return operands.count - 1
     }
     for index in ops {
       for id in body.ops[index].outputs {
         let value = body.values[id]
-        values[id] = column(value.type, true)
+        values[id] = column(value.type)
         if value.result != nil || value.isCarried || last[id] >= 0 {
           stored[id] = addOperand(try home(id), value.type, true)
         }
@@ -329,7 +328,7 @@ struct LoopProgram: Sendable {
     if op.def.traits.contains(.view) { return .columns([0]) }
     if let loop = kernels[index].loop { return .loop(loop) }
     let type = body.values[op.outputs[0]].type
-    guard let loop = IR().loopOfSum(type.dtype) else {
+    guard let loop = ElementwiseLoop.addition(type.dtype) else {
       throw WeftError(.unimplemented, "\(op.def.name) has no loop for \(type.dtype.name)")
     }
     return op.def === KnownOp.addN ? .sum(loop) : .loop(loop)

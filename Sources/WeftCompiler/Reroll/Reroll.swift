@@ -160,31 +160,48 @@ struct Roller {
   mutating func group() {
     groups = []
     groupOf = Array(repeating: -1, count: packs.count)
+    // Tarjan's algorithm with a stack of its own: a step may be any number of operations deep.
     var index = [Int](repeating: -1, count: packs.count)
     var low = index
-    var stack: [Int] = []
+    var open: [Int] = []
     var next = 0
-    func visit(_ pack: Int) {
-      index[pack] = next
-      low[pack] = next
-      next += 1
-      stack.append(pack)
-      for case .pack(let source, _, _, _) in packs[pack].inputs {
-        if index[source] < 0 {
-          visit(source)
-          low[pack] = min(low[pack], low[source])
-        } else if groupOf[source] < 0 {
-          low[pack] = min(low[pack], index[source])
+    let sources = packs.map { pack in
+      pack.inputs.compactMap { input -> Int? in
+        if case .pack(let source, _, _, _) = input { source } else { nil }
+      }
+    }
+    func visit(_ root: Int) {
+      var path: [(pack: Int, place: Int)] = []
+      func enter(_ pack: Int) {
+        index[pack] = next
+        low[pack] = next
+        next += 1
+        open.append(pack)
+        path.append((pack, 0))
+      }
+      enter(root)
+      while let (pack, place) = path.last {
+        if place < sources[pack].count {
+          path[path.count - 1].place += 1
+          let source = sources[pack][place]
+          if index[source] < 0 {
+            enter(source)
+          } else if groupOf[source] < 0 {
+            low[pack] = min(low[pack], index[source])
+          }
+          continue
         }
+        path.removeLast()
+        if let user = path.last?.pack { low[user] = min(low[user], low[pack]) }
+        guard low[pack] == index[pack] else { continue }
+        var members: [Int] = []
+        while let member = open.popLast() {
+          groupOf[member] = groups.count
+          members.append(member)
+          if member == pack { break }
+        }
+        groups.append(members.sorted())
       }
-      guard low[pack] == index[pack] else { return }
-      var members: [Int] = []
-      while let member = stack.popLast() {
-        groupOf[member] = groups.count
-        members.append(member)
-        if member == pack { break }
-      }
-      groups.append(members.sorted())
     }
     for pack in packs.indices where index[pack] < 0 { visit(pack) }
   }
