@@ -13,10 +13,14 @@ extension IR {
   /// row, goes through all of them while it is in cache.
   mutating func fuseElementwise() {
     var finder = ElementwiseFinder(self)
+    let users = Users(self)
+    var table: [Edge: Edge] = [:]
     for group in finder.groups() where group.count > 1 {
-      guard let fused = ElementwiseGroup(self, group) else { continue }
-      fused.apply(to: &self)
+      // Groups are disjoint, so the table of users from before the first holds for all.
+      guard let fused = ElementwiseGroup(self, group, users) else { continue }
+      fused.apply(to: &self, &table)
     }
+    replace(table)
     markLive()
   }
 
@@ -165,13 +169,12 @@ struct ElementwiseGroup {
     return nil
   }
 
-  init?(_ ir: IR, _ nodes: [(id: Int, kind: ProgramBuilder.Kind)]) {
+  init?(_ ir: IR, _ nodes: [(id: Int, kind: ProgramBuilder.Kind)], _ users: Users) {
     guard let first = nodes.first, let shape = ir.nodes[first.id].outputs[0].shape.known else {
       return nil
     }
     self.nodes = nodes
     self.shape = shape
-    let users = Users(ir)
     let own = Set(nodes.map(\.id))
     var inputs: [Edge] = []
     var results: [Edge] = []
@@ -233,7 +236,8 @@ struct ElementwiseGroup {
     return builder.build(items)
   }
 
-  func apply(to ir: inout IR) {
+  /// Adds the kernel; `table` takes what it gives in place of the nodes' values.
+  func apply(to ir: inout IR, _ table: inout [Edge: Edge]) {
     let count = shape.reduce(1, *)
     let columns = isFlat ? min(count, ElementwiseGroup.block) : shape.last ?? 1
     let rows = count / columns
@@ -268,9 +272,7 @@ struct ElementwiseGroup {
         name: last.name, def: def, attrs: [:], inputs: inputs, controls: [],
         outputs: results.map { ir.type($0) }, handles: results.map { _ in nil },
         origin: last.origin, kind: .op, rank: last.rank))
-    var table: [Edge: Edge] = [:]
     for (port, edge) in results.enumerated() { table[edge] = Edge(node: id, port: port) }
-    ir.replace(table)
     for (member, _) in nodes { ir.live[member] = false }
   }
 }
