@@ -12,6 +12,7 @@ package import WeftTensors
 ///
 /// A chunk of rows goes through tiles of columns twice: once to make its exponentials and each
 /// tile's largest logit and sum, once to turn them into dz and use it at once in both products.
+/// Weights are copied into panels once; logits are born in panels, and never lie otherwise.
 /// Chunks and tiles depend on sizes alone and partial sums are added in their order, so bits do not
 /// depend on threads. Rows whose scale and mask are zero are left out.
 package struct LinearCrossEntropy: Sendable {
@@ -71,38 +72,55 @@ package struct LinearCrossEntropy: Sendable {
     }
   }
 
-  // Columns of a tile: its logits should stay in a core's cache between their two uses. A number of
-  // tiles that small teams share evenly.
+  // Columns of a tile, in whole panels: its logits should stay in a core's cache between their two
+  // uses. A number of tiles that small teams share evenly.
   var tileWidth: Int {
     let wanted = (classes + 511) / 512
     let tiles = wanted > 4 ? (wanted + 7) / 8 * 8 : max(1, wanted)
-    return min(4_096, ((classes + tiles - 1) / tiles + 15) / 16 * 16)
+    return min(4_096, Self.wholePanels((classes + tiles - 1) / tiles))
   }
   var tiles: Int { max(1, (classes + tileWidth - 1) / tileWidth) }
-  // Rows of a chunk: logits of some sixteen megabytes.
-  var chunk: Int { max(1, min(rows, max(32, min(512, (1 << 22) / max(1, classes) / 16 * 16)))) }
+  // Rows of a chunk: as many as make logits of some eight megabytes, evenly cut, in whole blocks of
+  // the products' kernels.
+  var chunk: Int {
+    let most = max(48, min(256, (1 << 21) / max(1, classes)))
+    let chunks = max(1, (rows + most - 1) / most)
+    return max(1, min(rows, ((rows + chunks - 1) / chunks + 11) / 12 * 12))
+  }
+  // Columns in whole panels of any element type.
+  static func wholePanels(_ n: Int) -> Int { (n + 31) / 32 * 32 }
   // Whether the gradient's factors go to the rows of h and dh rather than to the logits.
   var scalesRows: Bool { labels != .dense && !hasReLU }
 
   // Elements of each part of the scratch memory: what two chunks have each, then what they share.
-  private var parts: (own: [Int], shared: Int) {
-    let perTile = chunk * tiles
-    let own = [
-      chunk * tiles * tileWidth, perTile, perTile, labels == .dense ? perTile : chunk,
-      labels == .dense ? perTile : 0, chunk, chunk, chunk, chunk * inner,
-    ]
-    return (own, wantsGradient ? perTile * inner : 0)
+  struct Parts {
+    var logits, perTile, dense, row, h: Int
+    var partial, packedShare, weights, transposed, bias: Int
+  }
+  var parts: Parts {
+    let (perTile, columns) = (chunk * tiles, tiles * tileWidth)
+    return Parts(
+      logits: chunk * columns, perTile: perTile, dense: labels == .dense ? perTile : chunk,
+      row: chunk, h: chunk * inner, partial: wantsGradient ? perTile * inner : 0,
+      packedShare: wantsGradient && transposedWeights ? perTile * Self.wholePanels(inner) : 0,
+      weights: columns * inner,
+      transposed: wantsGradient ? columns * Self.wholePanels(inner) : 0, bias: columns)
   }
 
   /// Bytes of scratch memory for elements of `elementBytes`; nil when they are more than memory
   /// can be.
   package func scratchBytes(elementBytes: Int) -> Int? {
-    guard Double(chunk) * Double(tiles) * Double(2 * tileWidth + inner + 8) < 0x1p48,
-      Double(rows) < 0x1p31, classes < 1 << 31
+    let columns = Double(tiles) * Double(tileWidth)
+    guard (Double(chunk) + Double(inner) + 32) * columns * 2 < 0x1p48,
+      Double(chunk) * Double(tiles) * 2 * Double(inner + 40) < 0x1p48, Double(rows) < 0x1p31,
+      classes < 1 << 31
     else { return nil }
     func padded(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }
-    let own = parts.own.reduce(padded(chunk * 4)) { $0 + padded($1 * elementBytes) }
-    return 2 * own + padded(parts.shared * elementBytes) + padded(rows * 4)
+    let p = parts
+    let own = [p.logits, p.perTile, p.perTile, p.dense, p.dense, p.row, p.row, p.row, p.h]
+    let shared = [p.partial, p.packedShare, p.weights, p.transposed, p.bias]
+    func bytes(_ counts: [Int]) -> Int { counts.reduce(0) { $0 + padded($1 * elementBytes) } }
+    return 2 * (bytes(own) + padded(chunk * 4)) + bytes(shared) + padded(rows * 4)
   }
 
   /// Multiplications and additions of the products.
@@ -127,6 +145,6 @@ package struct LinearCrossEntropy: Sendable {
   package func run<E: CrossEntropyElement>(
     _ operands: Operands, _: E.Type, scratch: UnsafeMutableRawPointer, pool: ThreadPool
   ) {
-    CrossEntropyRun<E>(self, operands, scratch: scratch, pool: pool, parts: parts).run()
+    CrossEntropyRun<E>(self, operands, scratch: scratch, pool: pool).run()
   }
 }

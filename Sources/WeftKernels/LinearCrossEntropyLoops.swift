@@ -3,32 +3,36 @@ internal import CWeftVectorMath
 
 extension Float: CrossEntropyElement {
   package static func tile(
-    _ work: CrossEntropyWork<Float>, _ z: UnsafeMutablePointer<Float>, _ ld: Int,
-    _ bias: UnsafePointer<Float>?, _ relu: Bool, _ from: Int, _ labels: UnsafePointer<Float>?,
-    _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int, _ cols: Int
+    _ work: CrossEntropyWork<Float>, _ z: UnsafeMutablePointer<Float>, _ panel: Int, _ relu: Bool,
+    _ from: Int, _ labels: UnsafePointer<Float>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
+    _ cols: Int
   ) {
     withTileColumns(work.column, from, rows, isSparse: labels == nil) { column in
       weft_xent_tile_f32(
-        z, ld, bias, relu ? 1 : 0, column, labels, ldl, work.largest + j, work.sum + j,
+        z, panel, relu ? 1 : 0, column, labels, ldl, work.largest + j, work.sum + j,
         labels == nil ? work.chosen : work.chosen + j, work.mass + j, step, rows, cols)
     }
   }
 
   package static func tileGradient(
-    _ work: CrossEntropyWork<Float>, _ z: UnsafeMutablePointer<Float>, _ ld: Int, _ relu: Bool,
+    _ work: CrossEntropyWork<Float>, _ z: UnsafeMutablePointer<Float>, _ panel: Int, _ relu: Bool,
     _ from: Int, _ labels: UnsafePointer<Float>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
     _ cols: Int
   ) {
     withTileColumns(work.column, from, rows, isSparse: labels == nil) { column in
       weft_xent_tile_grad_f32(
-        z, ld, relu ? 1 : 0, column, labels, ldl, work.largest + j, step, work.scale, rows, cols)
+        z, panel, relu ? 1 : 0, column, labels, ldl, work.largest + j, step, work.scale, rows, cols)
     }
   }
 
-  package static func addRows(
-    _ x: UnsafePointer<Float>, _ ld: Int, _ out: UnsafeMutablePointer<Float>, _ rows: Int,
-    _ cols: Int
-  ) { weft_add_rows_f32(x, ld, out, rows, cols) }
+  package static func sumRows(
+    _ z: UnsafePointer<Float>, _ panel: Int, _ factor: UnsafePointer<Float>?, _ step: Int,
+    _ out: UnsafeMutablePointer<Float>, _ rows: Int, _ cols: Int
+  ) { weft_panel_sum_f32(z, panel, factor, step, out, rows, cols) }
+
+  package static func scaleRow(
+    _ z: UnsafeMutablePointer<Float>, _ panel: Int, _ a: Float, _ cols: Int
+  ) { weft_panel_scale_row_f32(z, panel, a, cols) }
 
   package static func add(
     _ y: UnsafeMutablePointer<Float>, _ a: Float, _ x: UnsafePointer<Float>, _ n: Int
@@ -51,32 +55,36 @@ extension Float: CrossEntropyElement {
 
 extension Double: CrossEntropyElement {
   package static func tile(
-    _ work: CrossEntropyWork<Double>, _ z: UnsafeMutablePointer<Double>, _ ld: Int,
-    _ bias: UnsafePointer<Double>?, _ relu: Bool, _ from: Int, _ labels: UnsafePointer<Double>?,
-    _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int, _ cols: Int
+    _ work: CrossEntropyWork<Double>, _ z: UnsafeMutablePointer<Double>, _ panel: Int, _ relu: Bool,
+    _ from: Int, _ labels: UnsafePointer<Double>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
+    _ cols: Int
   ) {
     withTileColumns(work.column, from, rows, isSparse: labels == nil) { column in
       weft_xent_tile_f64(
-        z, ld, bias, relu ? 1 : 0, column, labels, ldl, work.largest + j, work.sum + j,
+        z, panel, relu ? 1 : 0, column, labels, ldl, work.largest + j, work.sum + j,
         labels == nil ? work.chosen : work.chosen + j, work.mass + j, step, rows, cols)
     }
   }
 
   package static func tileGradient(
-    _ work: CrossEntropyWork<Double>, _ z: UnsafeMutablePointer<Double>, _ ld: Int, _ relu: Bool,
+    _ work: CrossEntropyWork<Double>, _ z: UnsafeMutablePointer<Double>, _ panel: Int, _ relu: Bool,
     _ from: Int, _ labels: UnsafePointer<Double>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
     _ cols: Int
   ) {
     withTileColumns(work.column, from, rows, isSparse: labels == nil) { column in
       weft_xent_tile_grad_f64(
-        z, ld, relu ? 1 : 0, column, labels, ldl, work.largest + j, step, work.scale, rows, cols)
+        z, panel, relu ? 1 : 0, column, labels, ldl, work.largest + j, step, work.scale, rows, cols)
     }
   }
 
-  package static func addRows(
-    _ x: UnsafePointer<Double>, _ ld: Int, _ out: UnsafeMutablePointer<Double>, _ rows: Int,
-    _ cols: Int
-  ) { weft_add_rows_f64(x, ld, out, rows, cols) }
+  package static func sumRows(
+    _ z: UnsafePointer<Double>, _ panel: Int, _ factor: UnsafePointer<Double>?, _ step: Int,
+    _ out: UnsafeMutablePointer<Double>, _ rows: Int, _ cols: Int
+  ) { weft_panel_sum_f64(z, panel, factor, step, out, rows, cols) }
+
+  package static func scaleRow(
+    _ z: UnsafeMutablePointer<Double>, _ panel: Int, _ a: Double, _ cols: Int
+  ) { weft_panel_scale_row_f64(z, panel, a, cols) }
 
   package static func add(
     _ y: UnsafeMutablePointer<Double>, _ a: Double, _ x: UnsafePointer<Double>, _ n: Int

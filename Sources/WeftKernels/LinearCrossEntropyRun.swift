@@ -4,7 +4,7 @@ internal import WeftTensors
 
 /// What one chunk of rows works in.
 package struct CrossEntropyWork<E>: @unchecked Sendable {
-  /// Logits, then exponentials, tile after tile.
+  /// Logits, then exponentials, tile after tile, each in panels.
   let z: UnsafeMutablePointer<E>
   /// For each row and tile: its largest logit, which becomes the factor of its exponentials in the
   /// gradient; its sum; what dense labels add up to.
@@ -26,8 +26,12 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
   private let works: (CrossEntropyWork<E>, CrossEntropyWork<E>)
   /// Each tile's share of dh; before that, h times the tile's factors.
   private let partial: UnsafeMutablePointer<E>
+  /// Those in panels, where the weights' gradient is transposed.
+  private let packedShare: UnsafeMutablePointer<E>
   private let active: UnsafeMutablePointer<Int32>
   private let weights: UnsafePointer<E>
+  /// Each tile's weights in panels, as they make logits and as they make dh; its bias, filled up.
+  private let panels, transposedPanels, bias: UnsafeMutablePointer<E>
   private let labels: UnsafePointer<E>?
   private let scale: UnsafePointer<E>?
   private let loss: UnsafeMutablePointer<E>
@@ -38,7 +42,7 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
 
   init(
     _ shape: LinearCrossEntropy, _ operands: LinearCrossEntropy.Operands,
-    scratch: UnsafeMutableRawPointer, pool: ThreadPool, parts: (own: [Int], shared: Int)
+    scratch: UnsafeMutableRawPointer, pool: ThreadPool
   ) {
     self.shape = shape
     self.operands = operands
@@ -52,15 +56,19 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
       defer { at += (count * 4 + 63) / 64 * 64 }
       return at.assumingMemoryBound(to: Int32.self)
     }
+    let p = shape.parts
     func work() -> CrossEntropyWork<E> {
-      let s = parts.own
-      return CrossEntropyWork(
-        z: take(s[0]), largest: take(s[1]), sum: take(s[2]), chosen: take(s[3]), mass: take(s[4]),
-        scale: take(s[5]), total: take(s[6]), rescale: take(s[7]), h: take(s[8]),
-        column: indices(shape.chunk))
+      CrossEntropyWork(
+        z: take(p.logits), largest: take(p.perTile), sum: take(p.perTile), chosen: take(p.dense),
+        mass: take(p.dense), scale: take(p.row), total: take(p.row), rescale: take(p.row),
+        h: take(p.h), column: indices(shape.chunk))
     }
     works = (work(), work())
-    partial = take(parts.shared)
+    partial = take(p.partial)
+    packedShare = take(p.packedShare)
+    panels = take(p.weights)
+    transposedPanels = take(p.transposed)
+    bias = take(p.bias)
     active = indices(shape.rows)
     weights = operands.weights.assumingMemoryBound(to: E.self)
     labels = shape.labels == .dense ? operands.labels.assumingMemoryBound(to: E.self) : nil
@@ -184,9 +192,24 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     return (from, min(width, shape.classes - from), chunk.work.z + j * shape.chunk * width)
   }
 
-  private func tileWeights(_ from: Int) -> (UnsafePointer<E>, ld: Int) {
-    shape.transposedWeights
-      ? (weights + from * inner, inner) : (weights + from, shape.classes)
+  // Elements between two panels of logits.
+  private var panel: Int { shape.chunk * E.panelColumns }
+
+  // Copies a tile's weights and bias to where all chunks use them.
+  private func pack(_ j: Int, _ from: Int, _ count: Int) {
+    let isTransposed = shape.transposedWeights
+    let (toInner, toClass) = isTransposed ? (1, inner) : (shape.classes, 1)
+    let first = weights + from * toClass
+    E.pack(first, row: toInner, column: toClass, k: inner, n: count, into: panels + from * inner)
+    if operands.dh != nil {
+      E.pack(
+        first, row: toClass, column: toInner, k: count, n: inner,
+        into: transposedPanels + from * E.wholePanels(inner))
+    }
+    guard let given = operands.bias?.assumingMemoryBound(to: E.self) else { return }
+    let own = bias + j * width
+    own.initialize(repeating: 0, count: width)
+    own.update(from: given + from, count: count)
   }
 
   private func tileLabels(_ chunk: Chunk, _ from: Int) -> UnsafePointer<E>? {
@@ -195,14 +218,12 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
 
   private func forward(_ chunk: Chunk, _ j: Int) {
     let (from, count, z) = tile(chunk, j)
-    let (w, ld) = tileWeights(from)
-    E.blasMultiply(
-      false, shape.transposedWeights, chunk.length, count, inner, 1, chunk.h, inner, w, ld, 0, z,
-      width)
-    let bias = operands.bias.map { $0.assumingMemoryBound(to: E.self) + from }
+    if chunk.first == 0 { pack(j, from, count) }
+    PanelProduct<E>(chunk.length, count, inner, lda: inner, ldc: 0).withPanelsOfC(apart: panel).run(
+      chunk.h, panels + from * inner, start: operands.bias == nil ? nil : bias + j * width, z)
     E.tile(
-      chunk.work, z, width, bias, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j,
-      tiles, chunk.length, count)
+      chunk.work, z, panel, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j, tiles,
+      chunk.length, count)
   }
 
   private func backward(_ chunk: Chunk, _ j: Int) {
@@ -213,11 +234,12 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     if shape.scalesRows {
       // z stays e^(x - largest): factors go to rows of h, and later of dh. Only the label's tile is
       // brought to the scale of the whole row, so that one is taken off where the label is.
+      let columns = E.panelColumns
       for i in 0..<chunk.length {
         let at = Int(work.column[i]) - from
         if at >= 0 && at < count {
-          E.scale(z + i * width, work.rescale[i], z + i * width, count)
-          z[i * width + at] -= work.total[i]
+          E.scaleRow(z + i * columns, panel, work.rescale[i], count)
+          z[at / columns * panel + i * columns + at % columns] -= work.total[i]
         }
         if operands.dWeights != nil {
           E.scale(chunk.h + i * inner, work.largest[i * tiles + j], share + i * inner, inner)
@@ -226,35 +248,42 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
       h = UnsafePointer(share)
     } else {
       E.tileGradient(
-        work, z, width, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j, tiles,
+        work, z, panel, shape.hasReLU, from, tileLabels(chunk, from), shape.classes, j, tiles,
         chunk.length, count)
     }
     if let db = operands.dBias?.assumingMemoryBound(to: E.self) {
-      if shape.scalesRows {
-        for i in 0..<chunk.length {
-          E.add(db + from, work.largest[i * tiles + j], z + i * width, count)
-        }
-      } else {
-        E.addRows(z, width, db + from, chunk.length, count)
-      }
+      E.sumRows(
+        z, panel, shape.scalesRows ? work.largest + j : nil, tiles, db + from, chunk.length, count)
     }
     if let dw = operands.dWeights?.assumingMemoryBound(to: E.self) {
-      let beta: E = chunk.first == 0 ? 0 : 1
-      if shape.transposedWeights {
-        E.blasMultiply(
-          true, false, count, inner, chunk.length, 1, z, width, h, inner, beta, dw + from * inner,
-          inner)
-      } else {
-        E.blasMultiply(
-          true, false, inner, count, chunk.length, 1, h, inner, z, width, beta, dw + from,
-          shape.classes)
-      }
+      weightsGradient(chunk, j, from, count, z, h, dw)
     }
     guard operands.dh != nil else { return }
-    let (w, ld) = tileWeights(from)
-    E.blasMultiply(
-      false, !shape.transposedWeights, chunk.length, inner, count, 1, z, width, w, ld, 0, share,
-      inner)
+    PanelProduct<E>(chunk.length, inner, count, lda: 0, ldc: inner).withPanelsOfA(apart: panel).run(
+      z, transposedPanels + from * E.wholePanels(inner), share)
+  }
+
+  // dW += h^T z, or its transpose z^T h, for the columns of one tile.
+  private func weightsGradient(
+    _ chunk: Chunk, _ j: Int, _ from: Int, _ count: Int, _ z: UnsafePointer<E>,
+    _ h: UnsafePointer<E>, _ dw: UnsafeMutablePointer<E>
+  ) {
+    let isLater = chunk.first > 0
+    guard shape.transposedWeights else {
+      let product = PanelProduct<E>(
+        inner, count, chunk.length, lda: 0, ldc: shape.classes, accumulate: isLater)
+      product.transposingA(lda: inner).withPanelsOfB(apart: panel).run(h, z, dw + from)
+      return
+    }
+    let own = packedShare + j * shape.chunk * E.wholePanels(inner)
+    let columns = E.panelColumns
+    E.pack(h, row: inner, column: 1, k: chunk.length, n: inner, into: own)
+    for first in stride(from: 0, to: count, by: columns) {
+      let product = PanelProduct<E>(
+        min(columns, count - first), inner, chunk.length, lda: 0, ldc: inner, accumulate: isLater)
+      product.transposingA(lda: columns).run(
+        z + first / columns * panel, own, dw + (from + first) * inner)
+    }
   }
 
   // MARK: - Rows
@@ -307,18 +336,21 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
 }
 
 /// An element type whose cross-entropy goes in tiles.
-package protocol CrossEntropyElement: BlasElement {
+package protocol CrossEntropyElement: PanelElement {
   static func tile(
-    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int,
-    _ bias: UnsafePointer<Self>?, _ relu: Bool, _ from: Int, _ labels: UnsafePointer<Self>?,
-    _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int, _ cols: Int)
-  static func tileGradient(
-    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ ld: Int, _ relu: Bool,
+    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ panel: Int, _ relu: Bool,
     _ from: Int, _ labels: UnsafePointer<Self>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
     _ cols: Int)
-  static func addRows(
-    _ x: UnsafePointer<Self>, _ ld: Int, _ out: UnsafeMutablePointer<Self>, _ rows: Int,
+  static func tileGradient(
+    _ work: CrossEntropyWork<Self>, _ z: UnsafeMutablePointer<Self>, _ panel: Int, _ relu: Bool,
+    _ from: Int, _ labels: UnsafePointer<Self>?, _ ldl: Int, _ j: Int, _ step: Int, _ rows: Int,
     _ cols: Int)
+  /// out += the sum of a tile's rows, each times its factor.
+  static func sumRows(
+    _ z: UnsafePointer<Self>, _ panel: Int, _ factor: UnsafePointer<Self>?, _ step: Int,
+    _ out: UnsafeMutablePointer<Self>, _ rows: Int, _ cols: Int)
+  /// A row of a tile times a.
+  static func scaleRow(_ z: UnsafeMutablePointer<Self>, _ panel: Int, _ a: Self, _ cols: Int)
   /// y += a x
   static func add(
     _ y: UnsafeMutablePointer<Self>, _ a: Self, _ x: UnsafePointer<Self>, _ n: Int)
