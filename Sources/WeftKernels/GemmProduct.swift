@@ -84,33 +84,6 @@ public struct MatrixProduct: Sendable {
     }
   }
 
-  /// The same product as one call on the calling thread, for float32 and float64: inside a task,
-  /// where cutting it into tiles would gain nothing.
-  public static func single(
-    _ sizes: Sizes, _ dtype: DType
-  ) -> (@Sendable (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void)? {
-    func call<E: BlasElement>(_: E.Type)
-      -> @Sendable (
-        UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer
-      ) -> Void
-    {
-      { a, b, c in
-        E.blasMultiply(
-          sizes.transA, sizes.transB, sizes.m, sizes.n, sizes.k, 1,
-          a.assumingMemoryBound(to: E.self), sizes.lda, b.assumingMemoryBound(to: E.self),
-          sizes.ldb, 0, c.assumingMemoryBound(to: E.self), sizes.ldc)
-      }
-    }
-    guard sizes.m > 0, sizes.n > 0, sizes.k > 0, max(sizes.m, sizes.n, sizes.k) < 1 << 31 else {
-      return nil
-    }
-    return switch dtype {
-    case .float32: call(Float.self)
-    case .float64: call(Double.self)
-    default: nil
-    }
-  }
-
   private typealias Direct = (
     Int,
     @Sendable (

@@ -1,9 +1,10 @@
 // Products whose right factor lies in panels, copied once and used many times: WeftPanels.h.
 
 internal import CWeftVectorMath
+package import WeftTensors
 
 /// A matrix product C = A B with B in panels.
-package struct PanelProduct<E: PanelElement> {
+package struct PanelProduct<E: PanelElement>: Sendable {
   private var shape: weft_panel_product
 
   /// A [m, k] and C [m, n] are row-major, `lda` and `ldc` elements between rows; B's panels lie one
@@ -48,6 +49,51 @@ package struct PanelProduct<E: PanelElement> {
     _ a: UnsafePointer<E>, _ b: UnsafePointer<E>, start: UnsafePointer<E>? = nil,
     _ c: UnsafeMutablePointer<E>
   ) { withUnsafePointer(to: shape) { E.panelProduct($0, a, b, start, c) } }
+}
+
+/// A product with a matrix that many products share: C [m, n] = A [m, k] op(B), each on the thread
+/// that calls it.
+package struct SharedProduct: Sendable {
+  /// Bytes of op(B) in panels.
+  package let packedBytes: Int
+  /// Copies B into panels.
+  package let pack: @Sendable (_ b: UnsafeRawPointer, _ packed: UnsafeMutableRawPointer) -> Void
+  /// Multiplies A with the panels into C.
+  package let run:
+    @Sendable (
+      _ a: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ c: UnsafeMutableRawPointer
+    ) -> Void
+
+  /// For float32 and float64; nil for other types, and for what is beyond memory.
+  package init?(m: Int, n: Int, k: Int, transposingB: Bool, _ dtype: DType) {
+    guard m > 0, n > 0, k > 0, Double(n + 32) * Double(k) < 0x1p40 else { return nil }
+    func steps<E: PanelElement>(_: E.Type) -> (Int, Pack, Run) {
+      let product = PanelProduct<E>(m, n, k, lda: k, ldc: n)
+      return (
+        E.wholePanels(n) * k * MemoryLayout<E>.stride,
+        { b, packed in
+          E.pack(
+            b.assumingMemoryBound(to: E.self), row: transposingB ? 1 : n,
+            column: transposingB ? k : 1, k: k, n: n,
+            into: packed.assumingMemoryBound(to: E.self))
+        },
+        { a, packed, c in
+          product.run(
+            a.assumingMemoryBound(to: E.self), packed.assumingMemoryBound(to: E.self),
+            c.assumingMemoryBound(to: E.self))
+        }
+      )
+    }
+    switch dtype {
+    case .float32: (packedBytes, pack, run) = steps(Float.self)
+    case .float64: (packedBytes, pack, run) = steps(Double.self)
+    default: return nil
+    }
+  }
+
+  private typealias Pack = @Sendable (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+  private typealias Run =
+    @Sendable (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
 }
 
 /// An element type whose products go in panels.

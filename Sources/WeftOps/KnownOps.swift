@@ -19,6 +19,7 @@ package enum KnownOp {
   package static let unpack = SplitRows.unpack
   package static let concat = ConcatRows.concatV2
   package static let split = SplitRows.split
+  package static let splitV = SplitRows.splitV
   package static let slice = SliceRows.slice
   package static let reshape = ReshapeRows.reshape
   package static let transpose = TransposeRows.transpose

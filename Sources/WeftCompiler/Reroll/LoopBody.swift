@@ -86,8 +86,9 @@ struct LoopBody: Sendable {
       return hasRows(types[0]) && types[0].shape.rank == 2
     }
     let out = values[op.outputs[0]].type.shape.known ?? []
-    if op.def === KnownOp.split {
-      guard let axis = op.constants[0]?.integers?.first else { return false }
+    if op.def === KnownOp.split || op.def === KnownOp.splitV {
+      let place = op.def === KnownOp.split ? 0 : 2
+      guard let axis = op.constants[place]?.integers?.first else { return false }
       return axis == 1 || (axis < 0 && axis + out.count > 0)
     }
     if op.def === KnownOp.concat {
@@ -119,7 +120,9 @@ struct LoopBody: Sendable {
   func isOperand(_ op: Op, _ index: Int) -> Bool {
     if op.def === KnownOp.split { return index == 1 }
     if op.def === KnownOp.concat { return index < op.inputs.count - 1 }
-    if op.def === KnownOp.slice || op.def.traits.contains(.view) { return index == 0 }
+    if op.def === KnownOp.slice || op.def === KnownOp.splitV || op.def.traits.contains(.view) {
+      return index == 0
+    }
     return true
   }
 
@@ -157,25 +160,63 @@ struct LoopBody: Sendable {
         inputs: types, outputs: op.outputs.map { cut(values[$0].type, to: count) },
         tensors: { $0 < known.count ? known[$0] : nil },
         variables: { _ in throw WeftError(.internal, "no variable in a step") }))
-    if let product = product(op, types, rows: count) { return product }
+    if let product = product(op, rows: count) { return product }
     guard kernel.bounds.isEmpty else {
       throw WeftError(.unimplemented, "\(op.def.name) has results of unknown size")
     }
     return kernel
   }
 
-  // A product within a chunk of rows: one call, since other threads have chunks of their own.
-  private func product(_ op: Op, _ types: [TensorType], rows count: Int) -> Kernel? {
-    guard op.def === KnownOp.matMul, rows > 0, chunk < rows, let a = types[0].shape.known,
-      let b = types[1].shape.known,
-      let tb = try? Attrs(op.attrs, signature: op.def.signature).bool("transpose_b"),
-      let multiply = MatrixProduct.single(
-        MatrixProduct.Sizes(m: count, n: b[tb ? 0 : 1], k: a[1], transB: tb), types[0].dtype)
-    else { return nil }
-    var kernel = Kernel("matmul", flops: 2 * count * b[0] * b[1]) { call in
-      multiply(call.rawInput(0), call.rawInput(1), call.rawOutput(0))
+  // A product within a chunk of rows, on the chunk's thread.
+  private func product(_ op: Op, rows count: Int) -> Kernel? {
+    guard let shared = sharedMatrix(op), let product = shared.product(rows: count) else {
+      return nil
+    }
+    var kernel = Kernel("matmul", flops: 2 * count * shared.n * shared.k) { call in
+      product.run(call.rawInput(0), call.rawInput(1), call.rawOutput(0))
     }
     kernel.productFlops = kernel.flops
     return kernel
+  }
+
+  // MARK: - Shared matrices
+
+  /// A matrix that all steps and chunks multiply with: it is copied into panels once for a run.
+  struct SharedMatrix: Hashable, Sendable {
+    var input: Int
+    var isTransposed: Bool
+    var n: Int
+    var k: Int
+    var dtype: DType
+
+    func product(rows: Int) -> SharedProduct? {
+      SharedProduct(m: rows, n: n, k: k, transposingB: isTransposed, dtype)
+    }
+  }
+
+  /// The matrix of a product whose panels chunks share; nil where one chunk is all, whose products
+  /// several threads share instead.
+  func sharedMatrix(_ op: Op) -> SharedMatrix? {
+    guard op.def === KnownOp.matMul, rows > chunk, case .input(let input) = op.inputs[1],
+      let b = op.inputTypes[1].shape.known,
+      let transposed = try? Attrs(op.attrs, signature: op.def.signature).bool("transpose_b")
+    else { return nil }
+    let matrix = SharedMatrix(
+      input: input, isTransposed: transposed, n: b[transposed ? 0 : 1], k: b[transposed ? 1 : 0],
+      dtype: op.inputTypes[1].dtype)
+    return matrix.product(rows: chunk) == nil ? nil : matrix
+  }
+
+  /// Those of all products, and where each lies among their panels.
+  func sharedMatrices() -> [(matrix: SharedMatrix, offset: Int, bytes: Int)] {
+    var list: [(matrix: SharedMatrix, offset: Int, bytes: Int)] = []
+    for op in ops {
+      guard let matrix = sharedMatrix(op), !list.contains(where: { $0.matrix == matrix }) else {
+        continue
+      }
+      let bytes = ((matrix.product(rows: chunk)?.packedBytes ?? 0) + 63) & ~63
+      list.append((matrix, list.last.map { $0.offset + $0.bytes } ?? 0, bytes))
+    }
+    return list
   }
 }

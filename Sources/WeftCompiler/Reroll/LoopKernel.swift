@@ -16,24 +16,35 @@ extension LoopBody {
     let local = max(whole.localBytes, tail.localBytes)
     let (perStep, overflow) = whole.flops.multipliedReportingOverflow(by: count - 1)
     let (bytes, tooMany) = local.multipliedReportingOverflow(by: count)
-    guard !overflow, !tooMany else {
+    let matrices = sharedMatrices()
+    let shared = matrices.last.map { $0.offset + $0.bytes } ?? 0
+    let (all, tooManyInAll) = bytes.addingReportingOverflow(shared)
+    guard !overflow, !tooMany, !tooManyInAll else {
       throw WeftError(.resourceExhausted, "a loop's memory is too large")
     }
     let flops = (perStep &+ tail.flops).multipliedReportingOverflow(by: steps)
     let products = (whole.productFlops * (count - 1) &+ tail.productFlops)
       .multipliedReportingOverflow(by: steps)
     let run = LoopRun(body: self)
+    let packs = matrices.compactMap { entry in
+      entry.matrix.product(rows: chunk).map { (entry.matrix.input, entry.offset, $0.pack) }
+    }
     var kernel = Kernel(
-      isReversed ? "loopBackward" : "loop", scratchBytes: bytes,
+      isReversed ? "loopBackward" : "loop", scratchBytes: all,
       flops: flops.overflow ? .max : flops.partialValue
     ) { call in
-      let base = call.scratch
+      let (panels, base) = (call.scratch, call.scratch + shared)
       let (arguments, pool, objects) = (call.arguments, call.pool, call.objects)
+      pool.parallel(packs.count) { index in
+        let (input, offset, pack) = packs[index]
+        pack(arguments[input], panels + offset)
+      }
       let failure = Mutex<(chunk: Int, error: any Error)?>(nil)
       pool.parallel(count) { index in
         do {
           try run.chunk(
             index == count - 1 ? tail : whole, firstRow: index * chunk, arguments: arguments,
+            panels: panels,
             local: base + index * local, pool: pool, objects: objects)
         } catch {
           failure.withLock { if index < ($0?.chunk ?? .max) { $0 = (index, error) } }
@@ -60,8 +71,8 @@ private struct LoopRun: Sendable {
 
   func chunk(
     _ program: LoopProgram, firstRow: Int,
-    arguments: UnsafePointer<UnsafeMutableRawPointer>, local: UnsafeMutableRawPointer,
-    pool: ThreadPool, objects: RunObjects
+    arguments: UnsafePointer<UnsafeMutableRawPointer>, panels: UnsafeMutableRawPointer,
+    local: UnsafeMutableRawPointer, pool: ThreadPool, objects: RunObjects
   ) throws {
     try withUnsafeTemporaryAllocation(
       of: UnsafeMutableRawPointer.self, capacity: program.addresses.count + 1
@@ -71,7 +82,7 @@ private struct LoopRun: Sendable {
         let step = isReversed ? steps - 1 - index : index
         for (place, address) in program.addresses.enumerated() {
           (pointers + place).initialize(
-            to: self.address(address, step, firstRow, arguments, local))
+            to: self.address(address, step, firstRow, arguments, panels, local))
         }
         for (unit, first) in program.units {
           switch unit {
@@ -93,7 +104,8 @@ private struct LoopRun: Sendable {
   @inline(__always)
   private func address(
     _ address: LoopProgram.Address, _ step: Int, _ firstRow: Int,
-    _ arguments: UnsafePointer<UnsafeMutableRawPointer>, _ local: UnsafeMutableRawPointer
+    _ arguments: UnsafePointer<UnsafeMutableRawPointer>, _ panels: UnsafeMutableRawPointer,
+    _ local: UnsafeMutableRawPointer
   ) -> UnsafeMutableRawPointer {
     var at = step + address.shift
     if !address.valid.contains(at) || at >= steps {
@@ -107,6 +119,7 @@ private struct LoopRun: Sendable {
     switch address.base {
     case .argument(let index): return arguments[index] + (start + firstRow * address.rowBytes)
     case .local: return local + start
+    case .shared: return panels + start
     }
   }
 }

@@ -15,6 +15,8 @@ struct LoopProgram: Sendable {
       case argument(Int)
       /// Memory of the chunk.
       case local
+      /// Panels of matrices, which all chunks share.
+      case shared
     }
     var base: Base
     var offset = 0
@@ -86,8 +88,9 @@ struct LoopProgram: Sendable {
       return rank <= 2
     }
     guard fits else { return false }
-    if op.def === KnownOp.split || op.def === KnownOp.concat || op.def === KnownOp.slice
-      || op.def === KnownOp.addN || KnownOp.biasAdd.contains(where: { $0 === op.def })
+    if op.def === KnownOp.split || op.def === KnownOp.splitV || op.def === KnownOp.concat
+      || op.def === KnownOp.slice || op.def === KnownOp.addN
+      || KnownOp.biasAdd.contains(where: { $0 === op.def })
       || op.def.traits.contains(.view)
     {
       return true
@@ -165,6 +168,7 @@ struct LoopProgram: Sendable {
     let plan = MemoryPlan(requests, sharing: true)
     for (index, id) in owners.enumerated() { localOf[id] = plan.offsets[index] }
     localBytes = plan.totalBytes
+    let shared = body.sharedMatrices()
     var registers = 0
     for (unit, ops) in order.enumerated() {
       let first = addresses.count
@@ -172,7 +176,12 @@ struct LoopProgram: Sendable {
       if ops.count == 1, !isLight(ops[0]) {
         let op = body.ops[ops[0]]
         for (place, ref) in op.inputs.enumerated() {
-          addresses.append(try address(ref, body.inputHasRows(op, place)))
+          if place == 1, let matrix = body.sharedMatrix(op) {
+            let offset = shared.first { $0.matrix == matrix }?.offset ?? 0
+            addresses.append(Address(base: .shared, offset: offset))
+          } else {
+            addresses.append(try address(ref, body.inputHasRows(op, place)))
+          }
         }
         for id in op.outputs { addresses.append(try home(id)) }
         let offset = scratch[unit].map { plan.offsets[$0] } ?? 0
@@ -319,9 +328,12 @@ struct LoopProgram: Sendable {
 
   private func kind(_ index: Int) throws -> ProgramBuilder.Kind {
     let op = body.ops[index]
-    if op.def === KnownOp.split {
-      let width = body.values[op.outputs[0]].type.shape.known?.last ?? 0
-      return .columns(op.outputs.indices.map { $0 * width })
+    if op.def === KnownOp.split || op.def === KnownOp.splitV {
+      var offsets = [0]
+      for id in op.outputs.dropLast() {
+        offsets.append((offsets.last ?? 0) + (body.values[id].type.shape.known?.last ?? 0))
+      }
+      return .columns(offsets)
     }
     if op.def === KnownOp.slice { return .columns([op.constants[1]?.integers?.last ?? 0]) }
     if op.def === KnownOp.concat { return .join }
