@@ -1,5 +1,5 @@
 // Blocks of C = A B in registers, for the element type T and one instruction set: up to ROWS rows by
-// VECTORS vectors of LANES elements. Included once for each by Panels.c.
+// VECTORS vectors of LANES elements. Included once for each by PanelLevels.h.
 
 typedef T NAME(vector) __attribute__((vector_size(LANES * sizeof(T)), aligned(sizeof(T)), may_alias));
 

@@ -2,9 +2,8 @@
 // once for each type by Panels.c.
 
 void FN(pack_panels)(
-    const T *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, ptrdiff_t first,
-    ptrdiff_t panels, T *out) {
-  for (ptrdiff_t p = first; p < first + panels; p++) {
+    const T *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, T *out) {
+  for (ptrdiff_t p = 0; p * COLUMNS < n; p++) {
     const ptrdiff_t left = n - p * COLUMNS, width = left < COLUMNS ? left : COLUMNS;
     const T *from = b + p * COLUMNS * column;
     T *to = out + p * k * COLUMNS;

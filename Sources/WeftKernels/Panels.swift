@@ -123,7 +123,7 @@ extension Float: PanelElement {
   package static func pack(
     _ b: UnsafePointer<Float>, row: Int, column: Int, k: Int, n: Int,
     into out: UnsafeMutablePointer<Float>
-  ) { weft_pack_panels_f32(b, row, column, k, n, 0, wholePanels(n) / panelColumns, out) }
+  ) { weft_pack_panels_f32(b, row, column, k, n, out) }
 
   package static func panelProduct(
     _ shape: UnsafeRawPointer, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
@@ -139,7 +139,7 @@ extension Double: PanelElement {
   package static func pack(
     _ b: UnsafePointer<Double>, row: Int, column: Int, k: Int, n: Int,
     into out: UnsafeMutablePointer<Double>
-  ) { weft_pack_panels_f64(b, row, column, k, n, 0, wholePanels(n) / panelColumns, out) }
+  ) { weft_pack_panels_f64(b, row, column, k, n, out) }
 
   package static func panelProduct(
     _ shape: UnsafeRawPointer, _ a: UnsafePointer<Double>, _ b: UnsafePointer<Double>,

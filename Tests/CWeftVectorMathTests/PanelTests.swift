@@ -18,7 +18,7 @@ import Testing
       }
       let columns = Int(WEFT_PANEL_F32), panels = (n + columns - 1) / columns
       var packed = [Float](repeating: 9, count: panels * columns * k)
-      weft_pack_panels_f32(b, n, 1, k, n, 0, panels, &packed)
+      weft_pack_panels_f32(b, n, 1, k, n, &packed)
       var shape = weft_panel_product(
         m: m, n: n, k: k, a_row: k, a_step: 1, a_block: columns, b_panel: k * columns, c_row: ldc,
         c_panel: columns, c_whole: 0, accumulate: 0)
@@ -39,7 +39,7 @@ import Testing
       var transposed = [Double](repeating: 0, count: n * k)
       for l in 0..<k { for j in 0..<n { transposed[j * k + l] = Double(b[l * n + j]) } }
       var widePacked = [Double](repeating: 9, count: wideCount * wide * k)
-      weft_pack_panels_f64(transposed, 1, k, k, n, 0, wideCount, &widePacked)
+      weft_pack_panels_f64(transposed, 1, k, k, n, &widePacked)
       shape.accumulate = 0
       (shape.a_block, shape.b_panel, shape.c_panel) = (wide, k * wide, wide)
       var d = [Double](repeating: 7, count: m * ldc)

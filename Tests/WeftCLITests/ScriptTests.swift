@@ -51,8 +51,11 @@ import Testing
     #expect(report.contains("\"ok\": false") && !report.contains("true"))
   }
 
+  static let outside = FileManager.default.temporaryDirectory
+    .appendingPathComponent("weft-escape.npy").path
+
   @Test(arguments: [
-    "../escape.npy", "/tmp/weft-escape.npy", "a/../../escape.npy", "", "plain", "dir/",
+    "../escape.npy", ScriptTests.outside, "a/../../escape.npy", "", "plain", "dir/",
   ])
   func keepsPathsInTheOutputFolder(path: String) throws {
     let folder = try folder("{\"steps\": [{\"fetches\": {\"zero\": \"\(path)\"}}]}")
@@ -61,7 +64,7 @@ import Testing
       "run", "g.json", "--script", "in/steps.json", "--outdir", "out", in: folder)
     #expect(run.code == 65, "\(run.err)")
     #expect(folder.files == before)
-    #expect(!FileManager.default.fileExists(atPath: "/tmp/weft-escape.npy"))
+    #expect(!FileManager.default.fileExists(atPath: Self.outside))
   }
 
   @Test func followsNoLinkOutOfTheOutputFolder() throws {

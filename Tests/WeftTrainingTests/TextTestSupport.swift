@@ -36,7 +36,9 @@ final class TemporaryFolder {
   let path: String
 
   init() throws {
-    path = "/tmp/weft-text-\(UInt64.random(in: 0 ... .max))"
+    path =
+      FileManager.default.temporaryDirectory
+      .appendingPathComponent("weft-text-\(UInt64.random(in: 0 ... .max))").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 

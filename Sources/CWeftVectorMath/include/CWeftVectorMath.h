@@ -217,6 +217,6 @@ void weft_softmax_xent_dense_rows_f64(
 
 #include "WeftCells.h"
 #include "WeftCrossEntropy.h"
-#include "WeftPanels.h"
 #include "WeftOptimizers.h"
+#include "WeftPanels.h"
 #include "WeftRandom.h"

@@ -19,14 +19,12 @@ extern "C" {
 
 enum { WEFT_PANEL_F32 = 32, WEFT_PANEL_F64 = 16 };
 
-/// Copies `panels` panels of a matrix b [k, n] with elements `row` and `column` apart (so that a
-/// transposed one serves too), from the panel `first` on; panel p goes to out + p * k * columns.
+/// Copies a matrix b [k, n], whose elements are `row` and `column` apart (so that a transposed one
+/// serves too), into panels; panel p goes to out + p * k * columns.
 void weft_pack_panels_f32(
-    const float *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, ptrdiff_t first,
-    ptrdiff_t panels, float *out);
+    const float *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, float *out);
 void weft_pack_panels_f64(
-    const double *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, ptrdiff_t first,
-    ptrdiff_t panels, double *out);
+    const double *b, ptrdiff_t row, ptrdiff_t column, ptrdiff_t k, ptrdiff_t n, double *out);
 
 /// C [m, n] = A [m, k] B [k, n], or added to what C holds.
 ///   A: element (i, j) is a[i * a_row + j % columns * a_step + j / columns * a_block], where columns

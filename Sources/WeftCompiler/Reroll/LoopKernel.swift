@@ -44,8 +44,7 @@ extension LoopBody {
         do {
           try run.chunk(
             index == count - 1 ? tail : whole, firstRow: index * chunk, arguments: arguments,
-            panels: panels,
-            local: base + index * local, pool: pool, objects: objects)
+            panels: panels, local: base + index * local, pool: pool, objects: objects)
         } catch {
           failure.withLock { if index < ($0?.chunk ?? .max) { $0 = (index, error) } }
         }
