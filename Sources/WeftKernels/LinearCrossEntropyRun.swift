@@ -234,12 +234,11 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     if shape.scalesRows {
       // z stays e^(x - largest): factors go to rows of h, and later of dh. Only the label's tile is
       // brought to the scale of the whole row, so that one is taken off where the label is.
-      let columns = E.panelColumns
       for i in 0..<chunk.length {
-        let at = Int(work.column[i]) - from
-        if at >= 0 && at < count {
-          E.scaleRow(z + i * columns, panel, work.rescale[i], count)
-          z[at / columns * panel + i * columns + at % columns] -= work.total[i]
+        if let place = labelPlace(work, i, from, count) {
+          E.scaleRow(z + i * E.panelColumns, panel, work.rescale[i], count)
+          work.rescale[i] = z[place]
+          z[place] -= work.total[i]
         }
         if operands.dWeights != nil {
           E.scale(chunk.h + i * inner, work.largest[i * tiles + j], share + i * inner, inner)
@@ -259,8 +258,23 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
       weightsGradient(chunk, j, from, count, z, h, dw)
     }
     guard operands.dh != nil else { return }
+    if shape.scalesRows {
+      // The row of weights that the label takes off dwarfs what the others add: it comes last.
+      for i in 0..<chunk.length {
+        if let place = labelPlace(work, i, from, count) { z[place] = work.rescale[i] }
+      }
+    }
     PanelProduct<E>(chunk.length, inner, count, lda: 0, ldc: inner).withPanelsOfA(apart: panel).run(
       z, transposedPanels + from * E.wholePanels(inner), share)
+  }
+
+  // Where a row's label lies among a tile's logits.
+  private func labelPlace(
+    _ work: CrossEntropyWork<E>, _ i: Int, _ from: Int, _ count: Int
+  ) -> Int? {
+    let (at, columns) = (Int(work.column[i]) - from, E.panelColumns)
+    guard at >= 0 && at < count else { return nil }
+    return at / columns * panel + i * columns + at % columns
   }
 
   // dW += h^T z, or its transpose z^T h, for the columns of one tile.
@@ -297,6 +311,15 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
       let share = partial + (j * shape.chunk + i) * inner
       let factor = shape.scalesRows ? factors[j] : 1
       if j == 0 { E.scale(share, factor, row, inner) } else { E.add(row, factor, share, inner) }
+    }
+    guard shape.scalesRows else { return }
+    let label = Int(chunk.work.column[i])
+    let from = label / width * width
+    let columns = E.panelColumns
+    let rows = min(width, shape.classes - from)
+    let own = transposedPanels + from * E.wholePanels(inner) + (label - from) * columns
+    for k in stride(from: 0, to: inner, by: columns) {
+      E.add(row + k, -chunk.work.scale[i], own + k * rows, min(columns, inner - k))
     }
   }
 
