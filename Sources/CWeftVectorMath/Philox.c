@@ -226,3 +226,123 @@ void weft_philox_truncated_normal_f64(weft_philox state, double *out, ptrdiff_t 
     state = weft_philox_skip(state, RESERVED / 2);
   }
 }
+
+// Gamma samples. Uniform and normal distributions fill from whole groups of the one stream and
+// hand out their last value first, as TensorFlow's kernel does.
+typedef struct {
+  weft_philox state;
+  double uniforms[2], normals[2];
+  int uniforms_left, normals_left;
+} gamma_stream;
+
+static double gamma_uniform(gamma_stream *stream) {
+  if (stream->uniforms_left == 0) {
+    uint32_t words[4];
+    weft_philox_group(&stream->state, words);
+    stream->state = weft_philox_skip(stream->state, 1);
+    for (int j = 0; j < 2; j++) {
+      stream->uniforms[j] = weft_unit_double(words[2 * j], words[2 * j + 1]);
+    }
+    stream->uniforms_left = 2;
+  }
+  return stream->uniforms[--stream->uniforms_left];
+}
+
+static double gamma_normal(gamma_stream *stream) {
+  if (stream->normals_left == 0) {
+    uint32_t words[4];
+    weft_philox_group(&stream->state, words);
+    stream->state = weft_philox_skip(stream->state, 1);
+    weft_box_muller_double(words, &stream->normals[0], &stream->normals[1]);
+    stream->normals_left = 2;
+  }
+  return stream->normals[--stream->normals_left];
+}
+
+// The sample of alpha < 1 is that of alpha + 1 with a factor.
+WEFT_INLINE double gamma_shape(double alpha) {
+  return alpha + (alpha < 1 ? 2.0 / 3 : -1.0 / 3);
+}
+
+static double gamma_sample(weft_philox state, double alpha) {
+  gamma_stream stream = {.state = state};
+  if (alpha == 1) return -log(1 - gamma_uniform(&stream));
+  if (!(alpha > 0 && alpha < INFINITY)) return NAN;
+  const double d = gamma_shape(alpha), c = 1.0 / 3 / sqrt(d);
+  for (;;) {
+    const double x = gamma_normal(&stream);
+    double v = 1 + c * x;
+    if (v <= 0) continue;
+    v = v * v * v;
+    const double u = gamma_uniform(&stream);
+    if (u < 1 - 0.0331 * (x * x) * (x * x) || log(u) < 0.5 * x * x + d * (1 - v + log(v))) {
+      return alpha < 1 ? d * v * pow(gamma_uniform(&stream), 1 / alpha) : d * v;
+    }
+  }
+}
+
+void weft_philox_gamma_f64(
+    weft_philox state, const double *alphas, double *out, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i++) {
+    out[i] = gamma_sample(weft_philox_skip(state, RESERVED * (uint64_t)i), alphas[i]);
+  }
+}
+
+// The first candidates of sixteen samples, from their first group of normals and of uniforms; zero
+// where the candidate is refused.
+static WEFT_CLONES void gamma_candidates(
+    const uint32_t *normals, const uint32_t *uniforms, const double *alphas, double *out) {
+  WEFT_LANES for (int j = 0; j < WEFT_WIDTH; j++) {
+    const double floored = weft_unit_double(normals[4 * j], normals[4 * j + 1]);
+    const double angle =
+        6.2831853071795865 * weft_unit_double(normals[4 * j + 2], normals[4 * j + 3]);
+    const double radius =
+        __builtin_elementwise_sqrt(-2.0 * weft_log_double(floored < 1.0e-7 ? 1.0e-7 : floored));
+    const double x = weft_sin_turned(angle, 1) * radius;
+    const double d = gamma_shape(alphas[j]), c = 1.0 / 3 / __builtin_elementwise_sqrt(d);
+    const double base = 1 + c * x, v = base * base * base;
+    const double u = weft_unit_double(uniforms[4 * j + 2], uniforms[4 * j + 3]);
+    const double log_u = weft_log_double(u < 1e-300 ? 1e-300 : u);
+    const double log_v = weft_log_double(v < 1e-300 ? 1e-300 : v);
+    const double squared = x * x;
+    const int accepted = (u < 1 - 0.0331 * squared * squared)
+        | (log_u < 0.5 * squared + d * (1 - v + log_v));
+    out[j] = (base > 0) & accepted ? d * v : 0;
+  }
+}
+
+static void groups_apart(weft_philox state, uint32_t *words) {
+  if (!wraps(&state, RESERVED)) {
+    sixteen_groups(&state, RESERVED, words);
+    return;
+  }
+  for (int j = 0; j < WEFT_WIDTH; j++) {
+    weft_philox_group(&state, words + 4 * j);
+    state = weft_philox_skip(state, RESERVED);
+  }
+}
+
+void weft_philox_gamma_f32(
+    weft_philox state, const double *alphas, double *out, ptrdiff_t n) {
+  for (ptrdiff_t start = 0; start < n; start += WEFT_WIDTH) {
+    const ptrdiff_t count = n - start < WEFT_WIDTH ? n - start : WEFT_WIDTH;
+    uint32_t normals[BLOCK], uniforms[BLOCK];
+    double shapes[WEFT_WIDTH], candidates[WEFT_WIDTH];
+    for (int j = 0; j < WEFT_WIDTH; j++) shapes[j] = j < count ? alphas[start + j] : 2;
+    groups_apart(state, normals);
+    groups_apart(weft_philox_skip(state, 1), uniforms);
+    gamma_candidates(normals, uniforms, shapes, candidates);
+    for (int j = 0; j < count; j++) {
+      const double alpha = shapes[j];
+      double value = candidates[j];
+      if (!(value > 0 && alpha > 0 && alpha != 1 && alpha < INFINITY)) {
+        value = gamma_sample(weft_philox_skip(state, RESERVED * (uint64_t)j), alpha);
+      } else if (alpha < 1) {
+        const double u = weft_unit_double(uniforms[4 * j], uniforms[4 * j + 1]);
+        value *= pow(u, 1 / alpha);
+      }
+      out[start + j] = value;
+    }
+    state = weft_philox_skip(state, WEFT_WIDTH * RESERVED);
+  }
+}

@@ -282,12 +282,27 @@ extension RandomKernels {
       func run<E: RealElement>(_: E.Type) {
         let a = alphas.assumingMemoryBound(to: E.self)
         let y = out.assumingMemoryBound(to: E.self)
-        pool.split(alphaCount * perAlpha, grain: 512) { lo, hi in
-          for index in lo..<hi {
-            let which = index / perAlpha
-            let value = RandomKernels.gammaSample(
-              stream.skipping(256 &* UInt64(index)), Double(a[which].wide))
-            y[(index % perAlpha) * alphaCount + which] = E(wide: E.Wide(value))
+        let piece = 512
+        pool.split(alphaCount * perAlpha, grain: piece) { lo, hi in
+          withUnsafeTemporaryAllocation(of: Double.self, capacity: 2 * piece) { buffer in
+            guard let shapes = buffer.baseAddress else { return }
+            let samples = shapes + piece
+            for first in stride(from: lo, to: hi, by: piece) {
+              let count = min(piece, hi - first)
+              for i in 0..<count {
+                (shapes + i).initialize(to: Double(a[(first + i) / perAlpha].wide))
+              }
+              let here = stream.skipping(256 &* UInt64(first))
+              if E.Wide.self == Double.self {
+                weft_philox_gamma_f64(here.state, shapes, samples, count)
+              } else {
+                weft_philox_gamma_f32(here.state, shapes, samples, count)
+              }
+              for i in 0..<count {
+                let (which, number) = ((first + i) / perAlpha, (first + i) % perAlpha)
+                y[number * alphaCount + which] = E(wide: E.Wide(samples[i]))
+              }
+            }
           }
         }
       }
@@ -297,58 +312,5 @@ extension RandomKernels {
       Task(
         stream: stream, alphas: alphas, alphaCount: alphaCount, perAlpha: perAlpha, out: out,
         pool: pool))
-  }
-
-  // Each distribution fills from whole groups of the same stream and hands out its last value
-  // first, as TensorFlow's kernel does.
-  private static func gammaSample(_ start: PhiloxStream, _ alpha: Double) -> Double {
-    var stream = start
-    var uniforms = (0.0, 0.0)
-    var uniformsLeft = 0
-    var normals = (0.0, 0.0)
-    var normalsLeft = 0
-    func pair(
-      _ to: inout (Double, Double), _ fill: (weft_philox, UnsafeMutablePointer<Double>) -> Void
-    ) {
-      withUnsafeMutableBytes(of: &to) { bytes in
-        guard let base = bytes.baseAddress else { return }
-        fill(stream.state, base.assumingMemoryBound(to: Double.self))
-      }
-      stream = stream.skipping(1)
-    }
-    func uniform() -> Double {
-      if uniformsLeft == 0 {
-        pair(&uniforms) { weft_philox_uniform_f64($0, $1, 2) }
-        uniformsLeft = 2
-      }
-      uniformsLeft -= 1
-      return uniformsLeft == 1 ? uniforms.1 : uniforms.0
-    }
-    func normal() -> Double {
-      if normalsLeft == 0 {
-        pair(&normals) { weft_philox_normal_f64($0, $1, 2) }
-        normalsLeft = 2
-      }
-      normalsLeft -= 1
-      return normalsLeft == 1 ? normals.1 : normals.0
-    }
-    if alpha == 1 { return -Double.logarithm(1 - uniform()) }
-    guard alpha > 0, alpha.isFinite else { return .nan }
-    let isSmall = alpha < 1
-    let d = alpha + (isSmall ? 2.0 / 3 : -1.0 / 3)
-    let c = 1.0 / 3 / d.squareRoot()
-    while true {
-      let x = normal()
-      var v = 1 + c * x
-      if v <= 0 { continue }
-      v = v * v * v
-      let u = uniform()
-      if u < 1 - 0.0331 * (x * x) * (x * x)
-        || Double.logarithm(u) < 0.5 * x * x + d * (1 - v + Double.logarithm(v))
-      {
-        let result = d * v
-        return isSmall ? result * Double.power(uniform(), 1 / alpha) : result
-      }
-    }
   }
 }

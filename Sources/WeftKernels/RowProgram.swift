@@ -4,13 +4,14 @@ package import WeftTensors
 
 /// A straight-line program of elementwise loops over rows.
 ///
-/// Values between instructions live in registers of one row; operands are read and results written
+/// A block of rows goes through one instruction after the other. Values between instructions live
+/// in registers, one set for each row of the block; operands are read and results written
 /// in place, at column offsets of their own, so that splitting and joining columns costs nothing.
 /// Every element goes through the same loops as without the program: the bits are the same.
 package struct RowProgram: Sendable {
   /// A place of one row's values.
   package enum Place: Sendable, Hashable {
-    /// Bytes from the start of the registers.
+    /// Bytes from the start of the row's registers.
     case register(Int)
     /// Bytes from the start of an operand's row.
     case operand(Int, offset: Int)
@@ -50,7 +51,7 @@ package struct RowProgram: Sendable {
   package var instructions: [Instruction]
   /// For each operand, bytes from one row to the next; 0 when all rows share one.
   package var rowStrides: [Int]
-  /// Bytes of registers.
+  /// Bytes of one row's registers.
   package var registerBytes: Int
 
   package init(instructions: [Instruction], rowStrides: [Int], registerBytes: Int) {
@@ -59,38 +60,61 @@ package struct RowProgram: Sendable {
     self.registerBytes = registerBytes
   }
 
-  /// Runs rows `lower ..< upper`; `bases` are the operands' first rows.
+  /// Rows that go through an instruction before the next one: enough to make little of what an
+  /// instruction costs beside its loop, few enough for their registers to stay in cache.
+  private var blockRows: Int { max(1, min(16, 16_384 / max(1, registerBytes))) }
+
+  /// Bytes that `run` needs for registers.
+  package var scratchBytes: Int { blockRows * registerBytes }
+
+  /// Runs rows `lower ..< upper`; `bases` are the operands' first rows, and `registers` has room for
+  /// `scratchBytes`.
   package func run(
     rows lower: Int, _ upper: Int, bases: UnsafePointer<UnsafeMutableRawPointer>,
     registers: UnsafeMutableRawPointer
   ) {
-    for row in lower..<upper {
-      @inline(__always)
-      func address(_ place: Place) -> UnsafeMutableRawPointer {
+    // The address of a block's first row, and the bytes from row to row.
+    struct Rows {
+      var first: UnsafeMutableRawPointer
+      var stride: Int
+      subscript(row: Int) -> UnsafeMutableRawPointer { first + row * stride }
+    }
+    let blockRows = blockRows
+    var start = lower
+    while start < upper {
+      let count = min(blockRows, upper - start)
+      func rows(_ place: Place) -> Rows {
         switch place {
-        case .register(let offset): registers + offset
-        case .operand(let index, let offset): bases[index] + (row * rowStrides[index] + offset)
+        case .register(let offset): Rows(first: registers + offset, stride: registerBytes)
+        case .operand(let index, let offset):
+          Rows(
+            first: bases[index] + (start * rowStrides[index] + offset), stride: rowStrides[index])
         }
       }
       for step in instructions {
-        let a = step.inputs[0]
-        let out = address(step.output)
+        let (out, n) = (rows(step.output), step.count)
+        let a = (rows: rows(step.inputs[0].place), extent: step.inputs[0].extent)
         switch step.code {
         case .copy(let bytes):
-          out.copyMemory(from: address(a.place), byteCount: bytes * step.count)
-        case .loop(.unary(let loop)): loop(address(a.place), out, step.count)
+          for row in 0..<count { out[row].copyMemory(from: a.rows[row], byteCount: bytes * n) }
+        case .loop(.unary(let loop)):
+          for row in 0..<count { loop(a.rows[row], out[row], n) }
         case .loop(.binary(let loop)):
-          let b = step.inputs[1]
+          let b = (rows: rows(step.inputs[1].place), extent: step.inputs[1].extent)
           let kind: RowKind =
             a.extent == b.extent ? .both : b.extent == .element ? .scalarRight : .scalarLeft
-          loop(address(a.place), address(b.place), out, step.count, kind)
+          for row in 0..<count { loop(a.rows[row], b.rows[row], out[row], n, kind) }
         case .loop(.ternary(let loop)):
-          let (b, c) = (step.inputs[1], step.inputs[2])
-          loop(
-            address(a.place), a.extent == .row ? 1 : 0, address(b.place),
-            b.extent == .row ? 1 : 0, address(c.place), c.extent == .row ? 1 : 0, out, step.count)
+          let b = (rows: rows(step.inputs[1].place), extent: step.inputs[1].extent)
+          let c = (rows: rows(step.inputs[2].place), extent: step.inputs[2].extent)
+          let (stepA, stepB) = (a.extent == .row ? 1 : 0, b.extent == .row ? 1 : 0)
+          let stepC = c.extent == .row ? 1 : 0
+          for row in 0..<count {
+            loop(a.rows[row], stepA, b.rows[row], stepB, c.rows[row], stepC, out[row], n)
+          }
         }
       }
+      start += count
     }
   }
 }

@@ -30,7 +30,7 @@ extension RowProgram {
     }
     pool.split(rows, grain: max(1, elementwiseGrain / max(1, columns * instructions.count / 2))) {
       lower, upper in
-      withRegisters(registerBytes) { run(rows: lower, upper, bases: bases, registers: $0) }
+      withRegisters(scratchBytes) { run(rows: lower, upper, bases: bases, registers: $0) }
     }
     guard let tail else { return }
     withUnsafeTemporaryAllocation(
@@ -40,7 +40,7 @@ extension RowProgram {
       for (index, stride) in rowStrides.enumerated() {
         (first + index).initialize(to: bases[index] + rows * stride)
       }
-      withRegisters(tail.registerBytes) {
+      withRegisters(tail.scratchBytes) {
         tail.run(rows: 0, 1, bases: UnsafePointer(first), registers: $0)
       }
     }

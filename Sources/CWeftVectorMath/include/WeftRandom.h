@@ -51,6 +51,13 @@ void weft_philox_normal_f64(weft_philox state, double *out, ptrdiff_t n);
 void weft_philox_truncated_normal_f32(weft_philox state, float *out, ptrdiff_t n);
 /// The same in double; groups of 2 elements, each with 128 counter values.
 void weft_philox_truncated_normal_f64(weft_philox state, double *out, ptrdiff_t n);
+/// Gamma samples by Marsaglia and Tsang (ACM TOMS 26(3), 2000), element i of shape alphas[i] > 0
+/// and from counter + 256 * i; NaN for other alphas. Results are correct to a few ulp of double.
+void weft_philox_gamma_f64(
+    weft_philox state, const double *alphas, double *out, ptrdiff_t n);
+/// The same, faster, and correct to less than half an ulp of float beside the rounding to come.
+void weft_philox_gamma_f32(
+    weft_philox state, const double *alphas, double *out, ptrdiff_t n);
 
 #ifdef __cplusplus
 }

@@ -204,7 +204,7 @@ struct LoopProgram: Sendable {
         }
       } else {
         let program = try program(ops, last)
-        registers = max(registers, program.registerBytes)
+        registers = max(registers, program.scratchBytes)
         units.append((.program(program, registers: localBytes), first))
       }
     }
