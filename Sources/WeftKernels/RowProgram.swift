@@ -62,7 +62,7 @@ package struct RowProgram: Sendable {
 
   /// Rows that go through an instruction before the next one: enough to make little of what an
   /// instruction costs beside its loop, few enough for their registers to stay in cache.
-  private var blockRows: Int { max(1, min(16, 16_384 / max(1, registerBytes))) }
+  private var blockRows: Int { max(1, min(64, 32_768 / max(1, registerBytes))) }
 
   /// Bytes that `run` needs for registers.
   package var scratchBytes: Int { blockRows * registerBytes }
@@ -73,12 +73,6 @@ package struct RowProgram: Sendable {
     rows lower: Int, _ upper: Int, bases: UnsafePointer<UnsafeMutableRawPointer>,
     registers: UnsafeMutableRawPointer
   ) {
-    // The address of a block's first row, and the bytes from row to row.
-    struct Rows {
-      var first: UnsafeMutableRawPointer
-      var stride: Int
-      subscript(row: Int) -> UnsafeMutableRawPointer { first + row * stride }
-    }
     let blockRows = blockRows
     var start = lower
     while start < upper {
@@ -92,29 +86,56 @@ package struct RowProgram: Sendable {
         }
       }
       for step in instructions {
-        let (out, n) = (rows(step.output), step.count)
-        let a = (rows: rows(step.inputs[0].place), extent: step.inputs[0].extent)
+        let (inputs, out, n) = (step.inputs, rows(step.output), step.count)
+        let (a, extentA) = (rows(inputs[0].place), inputs[0].extent)
         switch step.code {
         case .copy(let bytes):
-          for row in 0..<count { out[row].copyMemory(from: a.rows[row], byteCount: bytes * n) }
-        case .loop(.unary(let loop)):
-          for row in 0..<count { loop(a.rows[row], out[row], n) }
+          for row in 0..<count { out[row].copyMemory(from: a[row], byteCount: bytes * n) }
+        case .loop(.unary(let loop)): each(count, a, out, n, loop)
         case .loop(.binary(let loop)):
-          let b = (rows: rows(step.inputs[1].place), extent: step.inputs[1].extent)
+          let (b, extentB) = (rows(inputs[1].place), inputs[1].extent)
           let kind: RowKind =
-            a.extent == b.extent ? .both : b.extent == .element ? .scalarRight : .scalarLeft
-          for row in 0..<count { loop(a.rows[row], b.rows[row], out[row], n, kind) }
+            extentA == extentB ? .both : extentB == .element ? .scalarRight : .scalarLeft
+          each(count, a, b, out, n, kind, loop)
         case .loop(.ternary(let loop)):
-          let b = (rows: rows(step.inputs[1].place), extent: step.inputs[1].extent)
-          let c = (rows: rows(step.inputs[2].place), extent: step.inputs[2].extent)
-          let (stepA, stepB) = (a.extent == .row ? 1 : 0, b.extent == .row ? 1 : 0)
-          let stepC = c.extent == .row ? 1 : 0
-          for row in 0..<count {
-            loop(a.rows[row], stepA, b.rows[row], stepB, c.rows[row], stepC, out[row], n)
-          }
+          let (b, extentB) = (rows(inputs[1].place), inputs[1].extent)
+          let (c, extentC) = (rows(inputs[2].place), inputs[2].extent)
+          each(
+            count, a, extentA == .row ? 1 : 0, b, extentB == .row ? 1 : 0, c,
+            extentC == .row ? 1 : 0, out, n, loop)
         }
       }
       start += count
     }
   }
+}
+
+/// The address of a block's first row, and the bytes from row to row.
+private struct Rows {
+  var first: UnsafeMutableRawPointer
+  var stride: Int
+  subscript(row: Int) -> UnsafeMutableRawPointer { first + row * stride }
+}
+
+// Functions of their own: a loop they are given is not retained for each call, which threads would
+// contend for.
+
+@inline(never)
+private func each(_ count: Int, _ a: Rows, _ out: Rows, _ n: Int, _ loop: UnaryRow) {
+  for row in 0..<count { loop(a[row], out[row], n) }
+}
+
+@inline(never)
+private func each(
+  _ count: Int, _ a: Rows, _ b: Rows, _ out: Rows, _ n: Int, _ kind: RowKind, _ loop: BinaryRow
+) {
+  for row in 0..<count { loop(a[row], b[row], out[row], n, kind) }
+}
+
+@inline(never)
+private func each(
+  _ count: Int, _ a: Rows, _ stepA: Int, _ b: Rows, _ stepB: Int, _ c: Rows, _ stepC: Int,
+  _ out: Rows, _ n: Int, _ loop: TernaryRow
+) {
+  for row in 0..<count { loop(a[row], stepA, b[row], stepB, c[row], stepC, out[row], n) }
 }

@@ -92,6 +92,29 @@ import Testing
       ])
   }
 
+  @Test func fastGammasAreThePreciseOnesRounded() {
+    // The last starts where the counter's lowest word wraps between samples.
+    for state in [weft_philox_seed(5, 6), weft_philox_skip(weft_philox_seed(5, 6), 0xffff_f7f0)] {
+      let kinds = [0.3, 1, 2.5, 1e-3, 700, .nan, 0, -1, .infinity]
+      let alphas = (0..<4_000).map { kinds[$0 % kinds.count] }
+      var precise = [Double](repeating: 0, count: alphas.count)
+      var fast = precise
+      weft_philox_gamma_f64(state, alphas, &precise, alphas.count)
+      weft_philox_gamma_f32(state, alphas, &fast, alphas.count)
+      for (i, alpha) in alphas.enumerated() {
+        #expect(precise[i].isNaN == !(alpha > 0 && alpha < .infinity))
+        let allowed = 1e-9 * abs(precise[i])
+        #expect(precise[i].isNaN ? fast[i].isNaN : abs(fast[i] - precise[i]) <= allowed)
+      }
+      for (start, n) in [(1, 17), (5, 3), (16, 40), (3, 0)] {
+        var part = [Double](repeating: 0, count: n)
+        weft_philox_gamma_f32(
+          weft_philox_skip(state, UInt64(256 * start)), Array(alphas[start..<start + n]), &part, n)
+        #expect(same(part, Array(fast[start..<start + n])))
+      }
+    }
+  }
+
   @Test func fillsMayBeCut() {
     let state = weft_philox_seed(5, 6)
     let all = words(state, 400)
