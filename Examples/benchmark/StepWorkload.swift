@@ -23,6 +23,9 @@ struct StepWorkload: Workload {
   @Option(help: "A corpus of poems, whose texts of exactly 50 tokens are taken.")
   var poems: String?
 
+  @Flag(help: "Run the steps in a loop of any length in place of unrolled ones.")
+  var dynamic = false
+
   @Option(help: "Only write the train graph to this file, for `weft plan` and `weft bench`.")
   var export: String?
 
@@ -40,7 +43,7 @@ struct StepWorkload: Workload {
     var sizes = TrainSizes(cell, vocabulary: vocabulary)
     let texts = try poems.map { try WorkloadTexts.exactly(sizes.steps + 1, poems: $0) }
     if let texts { sizes.vocabulary = texts.vocabulary }
-    let step = try TrainStep(sizes)
+    let step = try TrainStep(sizes, isDynamic: dynamic)
     if let export {
       try GraphFile.write(step.graph.snapshot, to: export)
       var report = Report("a")

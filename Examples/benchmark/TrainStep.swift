@@ -42,20 +42,25 @@ struct TrainStep {
   let gradientSeconds: Double
 
   /// LSTM: RMSProp 0.01 with gradients clipped to norm 1; the others: Adam 5e-4.
-  /// - Parameter isPlain: plain gradient descent instead, which has no tensors whose sizes only a
-  ///   run knows: the others merge the rows of a batch's equal ids.
-  init(_ sizes: TrainSizes, isPlain: Bool = false) throws {
+  /// - Parameters:
+  ///   - isPlain: plain gradient descent instead, which has no tensors whose sizes only a run knows:
+  ///     the others merge the rows of a batch's equal ids.
+  ///   - isDynamic: the steps in a loop, whose length a run decides, in place of unrolled ones.
+  init(_ sizes: TrainSizes, isPlain: Bool = false, isDynamic: Bool = false) throws {
     self.sizes = sizes
     let begin = Resources.seconds
     let graph = self.graph
     let scope = VariableScope(graph, seed: 1)
-    let table = Shape([sizes.batch, sizes.steps])
+    let table: Shape = [.known(sizes.batch), isDynamic ? .unknown : .known(sizes.steps)]
     tokens = try graph.placeholder(.int32, shape: table, name: "tokens")
     targets = try graph.placeholder(.int32, shape: table, name: "targets")
     let embedding = try Embedding(scope, count: sizes.vocabulary, size: sizes.embedding)
     let embedded = try embedding(try tokens.transposed(permutation: [1, 0]))
     let cell = try TrainStep.cell(sizes, scope)
-    let rows = try unroll(cell, over: embedded).stacked().reshaped(to: [-1, sizes.hidden])
+    let hidden =
+      isDynamic
+      ? try dynamicRNN(cell, over: embedded).outputs : try unroll(cell, over: embedded).stacked()
+    let rows = try hidden.reshaped(to: [-1, sizes.hidden])
     let dense = try Dense(scope, inputSize: sizes.hidden, units: sizes.vocabulary)
     let labels = try targets.transposed(permutation: [1, 0]).reshaped(to: [-1])
     loss = try identity(

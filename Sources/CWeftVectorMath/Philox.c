@@ -288,10 +288,11 @@ void weft_philox_gamma_f64(
   }
 }
 
-// The first candidates of sixteen samples, from their first group of normals and of uniforms; zero
-// where the candidate is refused.
+// The first candidates of sixteen samples, from their first group of normals and of uniforms, zero
+// where the candidate is refused; and the uniforms that come next.
 static WEFT_CLONES void gamma_candidates(
-    const uint32_t *normals, const uint32_t *uniforms, const double *alphas, double *out) {
+    const uint32_t *normals, const uint32_t *uniforms, const double *alphas, double *out,
+    double *next) {
   WEFT_LANES for (int j = 0; j < WEFT_WIDTH; j++) {
     const double floored = weft_unit_double(normals[4 * j], normals[4 * j + 1]);
     const double angle =
@@ -308,6 +309,7 @@ static WEFT_CLONES void gamma_candidates(
     const int accepted = (u < 1 - 0.0331 * squared * squared)
         | (log_u < 0.5 * squared + d * (1 - v + log_v));
     out[j] = (base > 0) & accepted ? d * v : 0;
+    next[j] = weft_unit_double(uniforms[4 * j], uniforms[4 * j + 1]);
   }
 }
 
@@ -327,19 +329,18 @@ void weft_philox_gamma_f32(
   for (ptrdiff_t start = 0; start < n; start += WEFT_WIDTH) {
     const ptrdiff_t count = n - start < WEFT_WIDTH ? n - start : WEFT_WIDTH;
     uint32_t normals[BLOCK], uniforms[BLOCK];
-    double shapes[WEFT_WIDTH], candidates[WEFT_WIDTH];
+    double shapes[WEFT_WIDTH], candidates[WEFT_WIDTH], next[WEFT_WIDTH];
     for (int j = 0; j < WEFT_WIDTH; j++) shapes[j] = j < count ? alphas[start + j] : 2;
     groups_apart(state, normals);
     groups_apart(weft_philox_skip(state, 1), uniforms);
-    gamma_candidates(normals, uniforms, shapes, candidates);
+    gamma_candidates(normals, uniforms, shapes, candidates, next);
     for (int j = 0; j < count; j++) {
       const double alpha = shapes[j];
       double value = candidates[j];
       if (!(value > 0 && alpha > 0 && alpha != 1 && alpha < INFINITY)) {
         value = gamma_sample(weft_philox_skip(state, RESERVED * (uint64_t)j), alpha);
       } else if (alpha < 1) {
-        const double u = weft_unit_double(uniforms[4 * j], uniforms[4 * j + 1]);
-        value *= pow(u, 1 / alpha);
+        value *= pow(next[j], 1 / alpha);
       }
       out[start + j] = value;
     }

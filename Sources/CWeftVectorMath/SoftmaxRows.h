@@ -12,38 +12,19 @@ static void NAME(exp_shifted)(const T *x, T shift, T *y, ptrdiff_t n) {
   memcpy(y + body, tail, (size_t)(n - body) * sizeof(T));
 }
 
-// What one row needs: z = x + bias, largest(z), sum e^(z - largest). With y the exponentials stay
-// there; without, a block's worth of stack serves.
+// What one row needs: sum e^(x - largest). With y the exponentials stay there; without, a block's
+// worth of stack serves.
 typedef struct {
-  const T *x, *bias;
+  const T *x;
   T *y, largest;
 } NAME(row);
-
-static T NAME(row_max)(const NAME(row) * row, ptrdiff_t n) {
-  if (!row->bias) return FN(max)(row->x, n);
-  T buffer[WEFT_SUM_BLOCK], largest = -INFINITY;
-  for (ptrdiff_t start = 0; start < n; start += WEFT_SUM_BLOCK) {
-    const ptrdiff_t count = n - start < WEFT_SUM_BLOCK ? n - start : WEFT_SUM_BLOCK;
-    T *z = row->y ? row->y + start : buffer;
-    FN(add)(row->x + start, row->bias + start, z, count);
-    const T best = FN(max)(z, count);
-    largest = best > largest || best != best ? best : largest;
-  }
-  return largest;
-}
 
 // Kept out of the recursion below, whose frames must not each hold a buffer.
 static __attribute__((noinline)) T NAME(row_sum_block)(
     const NAME(row) * row, ptrdiff_t start, ptrdiff_t n) {
   T buffer[WEFT_SUM_BLOCK];
-  const T *z = row->x + start;
   T *e = row->y ? row->y + start : buffer;
-  if (row->bias) {
-    // With y, the search for the maximum left z there.
-    if (!row->y) FN(add)(z, row->bias + start, e, n);
-    z = e;
-  }
-  NAME(exp_shifted)(z, row->largest, e, n);
+  NAME(exp_shifted)(row->x + start, row->largest, e, n);
   return FN(sum)(e, n);
 }
 
@@ -58,8 +39,7 @@ void FN(softmax_rows)(
     const T *x, ptrdiff_t ldx, T *y, ptrdiff_t ldy, ptrdiff_t rows, ptrdiff_t cols) {
   if (cols <= 0) return;
   for (ptrdiff_t r = 0; r < rows; r++) {
-    NAME(row) row = {x + r * ldx, NULL, y + r * ldy, 0};
-    row.largest = NAME(row_max)(&row, cols);
+    NAME(row) row = {x + r * ldx, y + r * ldy, FN(max)(x + r * ldx, cols)};
     FN(scale)(row.y, (T)1 / NAME(row_sum)(&row, 0, cols), row.y, cols);
   }
 }
@@ -72,8 +52,7 @@ void FN(log_softmax_rows)(
     const T *x, ptrdiff_t ldx, T *y, ptrdiff_t ldy, ptrdiff_t rows, ptrdiff_t cols) {
   if (cols <= 0) return;
   for (ptrdiff_t r = 0; r < rows; r++) {
-    NAME(row) row = {x + r * ldx, NULL, NULL, 0};
-    row.largest = NAME(row_max)(&row, cols);
+    NAME(row) row = {x + r * ldx, NULL, FN(max)(x + r * ldx, cols)};
     const T sum = NAME(row_sum)(&row, 0, cols);
     NAME(subtract_twice)(row.x, row.largest, LOG(sum), y + r * ldy, cols);
   }
@@ -81,35 +60,33 @@ void FN(log_softmax_rows)(
 
 // One row of the sparse cross-entropy; whether the label is valid.
 static int NAME(xent_row)(
-    const T *logits, const T *bias, int64_t label, T scale, T *loss, T *backprop,
-    ptrdiff_t cols) {
+    const T *logits, int64_t label, T *loss, T *backprop, ptrdiff_t cols) {
   if (label < 0 || label >= cols) {
     if (loss) *loss = (T)NAN;
     for (ptrdiff_t i = 0; backprop && i < cols; i++) backprop[i] = (T)NAN;
     return 0;
   }
   // Read before an in-place row is overwritten.
-  const T chosen = logits[label] + (bias ? bias[label] : 0);
-  NAME(row) row = {logits, bias, backprop, 0};
-  row.largest = NAME(row_max)(&row, cols);
+  const T chosen = logits[label];
+  NAME(row) row = {logits, backprop, FN(max)(logits, cols)};
   const T sum = NAME(row_sum)(&row, 0, cols);
   if (loss) *loss = LOG(sum) - (chosen - row.largest);
   if (backprop) {
-    FN(scale)(backprop, scale / sum, backprop, cols);
-    backprop[label] -= scale;
+    FN(scale)(backprop, (T)1 / sum, backprop, cols);
+    backprop[label] -= 1;
   }
   return 1;
 }
 
 #define XENT_ROWS(LABEL, LABEL_SUFFIX) \
   ptrdiff_t XENT(LABEL_SUFFIX)( \
-      const T *logits, ptrdiff_t ldx, const T *bias, const LABEL *labels, const T *scale, \
-      T *loss, T *backprop, ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols) { \
+      const T *logits, ptrdiff_t ldx, const LABEL *labels, T *loss, T *backprop, \
+      ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols) { \
     ptrdiff_t bad = -1; \
     for (ptrdiff_t r = 0; r < rows; r++) { \
       const int valid = NAME(xent_row)( \
-          logits + r * ldx, bias, (int64_t)labels[r], scale ? scale[r] : 1, \
-          loss ? loss + r : NULL, backprop ? backprop + r * ldb : NULL, cols); \
+          logits + r * ldx, (int64_t)labels[r], loss ? loss + r : NULL, \
+          backprop ? backprop + r * ldb : NULL, cols); \
       if (!valid && bad < 0) bad = r; \
     } \
     return bad; \
@@ -134,8 +111,7 @@ void FN(softmax_xent_dense_rows)(
     ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols) {
   T buffer[WEFT_SUM_BLOCK];
   for (ptrdiff_t r = 0; r < rows; r++) {
-    NAME(row) row = {logits + r * ldx, NULL, NULL, 0};
-    row.largest = NAME(row_max)(&row, cols);
+    NAME(row) row = {logits + r * ldx, NULL, FN(max)(logits + r * ldx, cols)};
     const T sum = cols > 0 ? NAME(row_sum)(&row, 0, cols) : 1, log_sum = LOG(sum);
     T total = 0;
     for (ptrdiff_t start = 0; start < cols; start += WEFT_SUM_BLOCK) {

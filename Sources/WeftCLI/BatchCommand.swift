@@ -26,6 +26,13 @@ struct BatchCommand: ParsableCommand {
   @Option(help: "Refuse runs that need more memory for their values.")
   var memoryLimit: ByteCount?
 
+  @Option(help: "End runs whose loops together make more iterations than this.")
+  var iterationLimit: Int?
+
+  func validate() throws {
+    try SessionArguments.check(iterationLimit: iterationLimit)
+  }
+
   struct Job: Decodable {
     var id: String
     var action: String?
@@ -79,6 +86,7 @@ struct BatchCommand: ParsableCommand {
         json: false)
       var options = SessionOptions()
       if let memoryLimit { options.compile.memoryLimit = memoryLimit.bytes }
+      if let iterationLimit { options.compile.iterationLimit = iterationLimit }
       let (lines, failure) = try runner.steps(
         model, Session(model.graph, options: options), initMode: .never)
       if let failure { throw failure }

@@ -72,6 +72,11 @@ struct SessionArguments: ParsableArguments {
 
   func validate() throws {
     try SessionArguments.check(threads)
+    try SessionArguments.check(iterationLimit: iterationLimit)
+  }
+
+  /// Throws (usage) for a limit below 1.
+  static func check(iterationLimit: Int?) throws {
     if let iterationLimit, iterationLimit < 1 {
       throw ValidationError("--iteration-limit takes a number from 1")
     }

@@ -13,6 +13,7 @@ package func compile(
 ) throws -> Plan {
   var ir = try IR(importing: graph, request: request, variable: variable)
   ir.memoryLimit = options.memoryLimit
+  ir.iterationLimit = options.iterationLimit
   try ir.expandControlFlow(graph, options: options, sessionSeed: sessionSeed, variable: variable)
   ir.markLive()
   let imported = PassReport(

@@ -29,6 +29,8 @@ package struct IRNode {
   package var kind: IRKind
   /// Creation order in the graph, which the scheduler prefers.
   package var rank: Int
+  /// The condition and body, when the node is a loop.
+  var loop: LoopNode?
 
   package var isStateful: Bool {
     def.traits.contains(.stateful) || def.traits.contains(.random)
@@ -46,6 +48,8 @@ package struct IR {
   package var feeds: [(edge: Edge, type: TensorType)] = []
   /// The bytes that a value may take.
   package var memoryLimit = Machine.memory
+  /// The iterations that loops of a run may make.
+  package var iterationLimit = Int.max
   /// Values known before the run, by edge.
   package var known: [Edge: Tensor] = [:]
 

@@ -53,6 +53,9 @@ package let pipeline: [Pass] = [
   Pass(
     name: "specialize", purpose: "infer shapes for these feeds, evaluate small constants",
     run: { try $0.specialize() }),
+  Pass(
+    name: "unroll", purpose: "write out loops of a known length whose steps roll up into kernels",
+    run: { $0.unrollLoops() }),
   Pass(name: "fold", purpose: "replace known values by constants", run: { $0.fold() }),
   Pass(
     name: "order", purpose: "drop orderings on nodes without effects",

@@ -13,7 +13,18 @@ public func argRow(
   ) -> Void
 )? {
   switch dtype {
-  case .float32: return argRow(Float.self, largest, -.infinity)
+  case .float32:
+    let general = argRow(Float.self, largest, -.infinity)
+    return { x, length, inner, out, n in
+      guard inner == 1, n == 1, length > 0 else { return general(x, length, inner, out, n) }
+      // One pass in vectors for the value, another up to its place.
+      let row = x.assumingMemoryBound(to: Float.self)
+      let best = largest ? weft_max_f32(row, length) : weft_min_f32(row, length)
+      guard !best.isNaN else { return general(x, length, inner, out, n) }
+      var place = 0
+      while row[place] != best { place += 1 }
+      out[0] = place
+    }
   case .float64: return argRow(Double.self, largest, -.infinity)
   case .int8: return argRow(Int8.self, largest, nil)
   case .int16: return argRow(Int16.self, largest, nil)

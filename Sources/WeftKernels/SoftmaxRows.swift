@@ -73,12 +73,10 @@ package enum SoftmaxKernels {
     ) {
       if isWide {
         _ = weft_softmax_xent_rows_f32_i64(
-          x, cols, nil, labels.assumingMemoryBound(to: Int64.self) + first, nil, loss, dx, cols, n,
-          cols)
+          x, cols, labels.assumingMemoryBound(to: Int64.self) + first, loss, dx, cols, n, cols)
       } else {
         _ = weft_softmax_xent_rows_f32_i32(
-          x, cols, nil, labels.assumingMemoryBound(to: Int32.self) + first, nil, loss, dx, cols, n,
-          cols)
+          x, cols, labels.assumingMemoryBound(to: Int32.self) + first, loss, dx, cols, n, cols)
       }
     }
     func narrow<E: RealElement>(_: E.Type) where E.Wide == Float {
@@ -111,12 +109,12 @@ package enum SoftmaxKernels {
         let dx = gradient.assumingMemoryBound(to: Double.self) + lo * cols
         if isWide {
           _ = weft_softmax_xent_rows_f64_i64(
-            x, cols, nil, labels.assumingMemoryBound(to: Int64.self) + lo, nil, l, dx, cols,
-            hi - lo, cols)
+            x, cols, labels.assumingMemoryBound(to: Int64.self) + lo, l, dx, cols, hi - lo,
+            cols)
         } else {
           _ = weft_softmax_xent_rows_f64_i32(
-            x, cols, nil, labels.assumingMemoryBound(to: Int32.self) + lo, nil, l, dx, cols,
-            hi - lo, cols)
+            x, cols, labels.assumingMemoryBound(to: Int32.self) + lo, l, dx, cols, hi - lo,
+            cols)
         }
       }
     case .bfloat16: narrow(BFloat16.self)

@@ -80,7 +80,7 @@ final class ArrayValue: @unchecked Sendable {
     guard !wasRead[index] else {
       throw failure("writes index \(index), which was read and cleared")
     }
-    bytes += tensor.byteCount + 128
+    bytes += storedBytes(tensor)
     try call.objects.checkRoom(bytes, failure.op)
     elements[index] = tensor
     wasWritten[index] = tensor.shape
@@ -94,7 +94,7 @@ final class ArrayValue: @unchecked Sendable {
       if clearsAfterRead {
         elements[index] = nil
         wasRead[index] = true
-        bytes -= tensor.byteCount + 128
+        bytes -= storedBytes(tensor)
       }
       return tensor
     }
@@ -140,14 +140,14 @@ final class StackValue: @unchecked Sendable {
     guard limit < 0 || elements.count < limit else {
       throw failure("finds the stack full: it may hold \(limit) elements")
     }
-    bytes += ((element as? Tensor)?.byteCount ?? 0) + 128
+    bytes += storedBytes(element)
     try call.objects.checkRoom(bytes, failure.op)
     elements.append(element)
   }
 
   func pop(_ failure: OpFailure) throws -> any Sendable {
     guard let last = elements.popLast() else { throw failure("finds the stack empty") }
-    bytes -= ((last as? Tensor)?.byteCount ?? 0) + 128
+    bytes -= storedBytes(last)
     return last
   }
 }

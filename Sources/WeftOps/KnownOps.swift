@@ -8,6 +8,7 @@ package enum KnownOp {
   package static let biasAdd = [BiasRows.add, BiasRows.addV1]
   package static let biasAddGrad = BiasRows.grad
   package static let add = [addRow, legacyAddRow]
+  package static let subtract = subtractRow
   package static let multiply = multiplyRow
   package static let addN = addNRow
   package static let sum = sumRow
@@ -31,4 +32,22 @@ package enum KnownOp {
   package static let onesLike = FillRows.onesLike
   package static let noOp = [IdentityRows.noOp, IdentityRows.controlTrigger]
   package static let constant = ConstantRows.const
+  package static let less = lessRow
+  package static let lessEqual = lessEqualRow
+  package static let greater = greaterRow
+  package static let greaterEqual = greaterEqualRow
+  package static let logicalAnd = logicalAndRow
+
+  /// Rows of tensor lists.
+  package enum List {
+    package static let empty = TensorListRows.empty
+    package static let reserve = TensorListRows.reserve
+    package static let fromTensor = TensorListWholeRows.fromTensor
+    package static let pushBack = TensorListRows.pushBack
+    package static let popBack = TensorListRows.popBack
+    package static let setItem = TensorListRows.setItem
+    package static let getItem = TensorListRows.getItem
+    package static let length = TensorListRows.length
+    package static let stack = TensorListWholeRows.stack
+  }
 }

@@ -15,8 +15,15 @@ enum ListArithmetic {
   }
 
   private static func zeros(_ list: ListValue) throws -> ListValue {
+    // Elements of one shape after the other share their zeros.
+    var last: Tensor?
     let elements = try list.elements.map { element -> (any Sendable)? in
-      if let tensor = element as? Tensor { return try Tensor.zeros(tensor.dtype, tensor.shape) }
+      if let tensor = element as? Tensor {
+        if let last, last.shape == tensor.shape { return last }
+        let fresh = try Tensor.zeros(tensor.dtype, tensor.shape)
+        last = fresh
+        return fresh
+      }
       if let inner = element as? ListValue { return try zeros(inner) }
       return nil
     }

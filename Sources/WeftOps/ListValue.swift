@@ -2,6 +2,15 @@
 
 package import WeftTensors
 
+/// About how much memory an element of a list or stack takes: its bytes, and those of the objects
+/// and tables around them, which grow by doubling.
+func storedBytes(_ element: (any Sendable)?) -> Int {
+  guard let element else { return 96 }
+  guard let tensor = element as? Tensor else { return 256 }
+  return tensor.dtype.isPlain
+    ? tensor.byteCount + 256 : tensor.strings.reduce(256) { $0 + $1.count + 32 }
+}
+
 /// A list of tensors of one element type: what a DT_VARIANT edge of the TensorList ops carries.
 ///
 /// A value: setting or pushing gives another list. Lists that came from one another share their
@@ -43,7 +52,7 @@ package final class ListValue: @unchecked Sendable {
   /// A list of `elements`; nil is one that is not set.
   package convenience init(_ dtype: DType, _ shape: Shape, elements: [(any Sendable)?]) {
     let storage = Storage(elements: elements)
-    for element in elements { storage.bytes += ListValue.bytes(element) }
+    for element in elements { storage.bytes += storedBytes(element) }
     self.init(dtype, shape, elements.count, storage, 0)
   }
 
@@ -53,19 +62,12 @@ package final class ListValue: @unchecked Sendable {
   }
 
   /// All elements.
-  package var elements: [(any Sendable)?] { (0..<count).map { self[$0] } }
+  package var elements: [(any Sendable)?] {
+    isNewest ? storage.elements : (0..<count).map { self[$0] }
+  }
 
   /// About how much memory the elements take.
   package var bytes: Int { storage.bytes }
-
-  private static func bytes(_ element: (any Sendable)?) -> Int {
-    guard let element else { return 48 }
-    if let tensor = element as? Tensor {
-      return tensor.dtype.isPlain
-        ? tensor.byteCount + 192 : tensor.strings.reduce(192) { $0 + $1.count + 32 }
-    }
-    return 192
-  }
 
   private var isNewest: Bool {
     storage.version == version && storage.elements.count == count
@@ -79,7 +81,7 @@ package final class ListValue: @unchecked Sendable {
     storage.version += 1
     storage.elements.append(element)
     storage.stamps.append(storage.version)
-    storage.bytes += ListValue.bytes(element)
+    storage.bytes += storedBytes(element)
     return ListValue(dtype, elementShape, count + 1, storage, storage.version)
   }
 
@@ -93,7 +95,7 @@ package final class ListValue: @unchecked Sendable {
     storage.version += 1
     storage.elements[index] = element
     storage.stamps[index] = storage.version
-    storage.bytes += ListValue.bytes(element)
+    storage.bytes += storedBytes(element)
     return ListValue(dtype, elementShape, count, storage, storage.version)
   }
 

@@ -46,10 +46,17 @@ enum TensorArrayGradients {
 
   static func scatter(_ g: GradientContext) throws -> [Gradient?] {
     let (handle, flow) = try array(g, flow: try g.gradient())
-    let value = g.input(2)
+    let (indices, value) = (g.input(1), g.input(2))
+    if case .known(let count)? = indices.shape.dims?.first,
+      case .known(let size)? = value.shape.dims?.first, count != size
+    {
+      throw WeftError(
+        .invalidArgument,
+        "TensorArrayScatterV3 has a value of \(size) rows and \(count) indices")
+    }
     let rows = value.shape.dims.map { Shape(dims: Array($0.dropFirst())) } ?? .unknown
     let rowsBack = try g.graph.output(
-      TensorArrayRows.gather.name, inputs: [handle, g.input(1), flow],
+      TensorArrayRows.gather.name, inputs: [handle, indices, flow],
       attrs: ["dtype": .type(value.dtype), "element_shape": .shape(rows)])
     return [nil, nil, .dense(rowsBack), .dense(try g.gradient())]
   }

@@ -207,7 +207,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     case .constant(let value): return try view(value)
     case .feed(let index):
       guard let value = feeds[index] else {
-        throw WeftError(.internal, "a fed object cannot be fetched", category: .run)
+        throw WeftError(.internal, "a fed value was not given", category: .run)
       }
       return try view(value)
     case .arena(let offset):
@@ -226,9 +226,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       }
       return try copy(buffer.base, argument.type.dtype, slots[index].shape)
     case .none:
-      throw WeftError(
-        .invalidArgument, "a variable's handle has no value to fetch; fetch what reads it",
-        category: .run)
+      throw WeftError(.internal, "a fetched value has no place", category: .run)
     }
   }
 

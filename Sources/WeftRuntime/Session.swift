@@ -171,6 +171,7 @@ public final class Session: @unchecked Sendable {
       fetches: fetches, targets: targets, feeds: feeds.map(\.0), types: feeds.map(\.1))
     if let found = plans[key] { return found }
     for (edge, type) in feeds { try check(edge, type) }
+    for edge in fetches { try checkFetch(edge) }
     let request = PlanRequest(
       fetches: fetches, targets: targets, feeds: feeds.map { (edge: $0.0, type: $0.1) })
     let plan = try compile(
@@ -205,6 +206,17 @@ public final class Session: @unchecked Sendable {
           + "\(type.shape)"
       ).adding("node", place(node))
     }
+  }
+
+  // What is fetched must be a tensor.
+  private func checkFetch(_ edge: Edge) throws(WeftError) {
+    let (dtype, node) = (graph.type(edge).dtype, graph.nodes[edge.node])
+    guard dtype == .variant || dtype == .resource else { return }
+    throw WeftError(
+      .invalidArgument,
+      "'\(node.outputName(edge.port))' is \(dtype.name), no tensor that can be fetched; "
+        + "fetch what reads it"
+    ).adding("node", place(node))
   }
 
   private func place(_ node: Node) -> String {

@@ -25,22 +25,54 @@ public final class ThreadPool: @unchecked Sendable {
     var mutex = pthread_mutex_t()
     var wake = pthread_cond_t()
     let generation = Atomic<Int>(0)
-    let next = Atomic<Int>(0)
+    /// For each thread the next task of its share, each in a cache line of its own.
+    let next: UnsafeMutablePointer<Atomic<Int>>
+    let width: Int
+    let joined = Atomic<Int>(0)
     let running = Atomic<Int>(0)
     let stop = Atomic<Bool>(false)
     var count = 0
     var body: ((Int) -> Void)?
 
-    func drain() {
+    private static let lineLength = 16
+
+    init(width: Int) {
+      self.width = width
+      next = .allocate(capacity: width * State.lineLength)
+      for place in 0..<width * State.lineLength { (next + place).initialize(to: Atomic(0)) }
+    }
+
+    deinit {
+      next.deinitialize(count: width * State.lineLength)
+      next.deallocate()
+    }
+
+    private func start(_ thread: Int) -> Int { thread * count / width }
+
+    func shareOut() {
+      for thread in 0..<width {
+        next[thread * State.lineLength].store(start(thread), ordering: .relaxed)
+      }
+    }
+
+    // A thread's own share first, so that it finds again in its cache what the same task of an
+    // earlier job read; then what is left of the others'.
+    func drain(_ thread: Int) {
       guard let body else { return }
-      while true {
-        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        if index >= count { return }
-        body(index)
+      for other in 0..<width {
+        let owner = (thread + other) % width
+        let end = start(owner + 1)
+        while true {
+          let index = next[owner * State.lineLength].wrappingAdd(1, ordering: .relaxed).oldValue
+          if index >= end { break }
+          body(index)
+        }
       }
     }
 
     func work() {
+      // The caller of `parallel` is thread 0.
+      let thread = joined.wrappingAdd(1, ordering: .relaxed).newValue
       var seen = 0
       while true {
         // A short spin: the next job usually follows within microseconds.
@@ -60,7 +92,7 @@ public final class ThreadPool: @unchecked Sendable {
         }
         if stop.load(ordering: .acquiring) { return }
         seen = generation.load(ordering: .acquiring)
-        drain()
+        drain(thread)
         running.wrappingSubtract(1, ordering: .acquiringAndReleasing)
       }
     }
@@ -70,7 +102,7 @@ public final class ThreadPool: @unchecked Sendable {
   public init(width: Int) {
     self.width = max(1, width)
     state = .allocate(capacity: 1)
-    state.initialize(to: State())
+    state.initialize(to: State(width: self.width))
     pthread_mutex_init(&state.pointee.mutex, nil)
     pthread_cond_init(&state.pointee.wake, nil)
     for _ in 1..<self.width where self.width > 1 {
@@ -131,13 +163,13 @@ public final class ThreadPool: @unchecked Sendable {
     withoutActuallyEscaping(body) { escapable in
       shared.count = count
       shared.body = escapable
-      shared.next.store(0, ordering: .relaxed)
+      shared.shareOut()
       shared.running.store(threads.count, ordering: .relaxed)
       pthread_mutex_lock(&shared.mutex)
       shared.generation.wrappingAdd(1, ordering: .releasing)
       pthread_cond_broadcast(&shared.wake)
       pthread_mutex_unlock(&shared.mutex)
-      shared.drain()
+      shared.drain(0)
       // A short spin, then the processor is given up: on a busy machine the others need it.
       var spins = 0
       while shared.running.load(ordering: .acquiring) > 0 {

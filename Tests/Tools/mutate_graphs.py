@@ -17,11 +17,13 @@ import argparse
 import concurrent.futures
 import json
 import os
+import re
 import sys
 import tempfile
 import time
 
 from mutation.cases import Maker
+from mutation.graphs import ops_of
 from mutation.runner import Runner
 from mutation.seeds import seeds_of_cases, seeds_of_files
 
@@ -48,6 +50,7 @@ def main():
     parser.add_argument("--unknown", action="store_true", help="with --sweep: placeholders do not "
                         "say their sizes, and all that can be is differentiated")
     parser.add_argument("--only", default="", help="only changes whose function matches this")
+    parser.add_argument("--having", help="only seeds with an op, in a function too, that matches")
     parser.add_argument("--verbs", type=float, default=0.05,
                         help="share of cases that another verb reads too, in a process of its own")
     parser.add_argument("--out", default="mutated", help="where failed cases are kept")
@@ -61,6 +64,9 @@ def main():
     seeds = list(seeds_of_files(paths))
     if options.cases:
         seeds += list(seeds_of_cases(options.cases))
+    if options.having:
+        seeds = [s for s in seeds if s["graph"] and any(
+            re.fullmatch(options.having, op or "") for op in ops_of(s["graph"]))]
     if not seeds:
         parser.error("there are no seeds")
     os.makedirs(options.out, exist_ok=True)

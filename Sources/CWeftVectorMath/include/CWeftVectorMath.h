@@ -179,28 +179,23 @@ void weft_log_softmax_rows_f64(
     const double *x, ptrdiff_t ldx, double *y, ptrdiff_t ldy, ptrdiff_t rows, ptrdiff_t cols);
 
 /// Sparse softmax cross-entropy with its gradient, in one visit of each row:
-///   z = logits[r] + bias;  loss[r] = log(sum e^(z - max)) - (z[label] - max)
-///   backprop[r] = (softmax(z) - onehot(label)) * scale[r]
-/// `bias` ([cols]) and `scale` ([rows]) may be NULL: zero and one; `loss` and `backprop` may be NULL
-/// when not wanted. `backprop` may be `logits` itself with the same leading dimension.
-/// Returns the first row whose label is outside 0..<cols, or -1; such a row's loss and backprop are
-/// NaN, the others are computed as usual.
+///   loss[r] = log(sum e^(logits[r] - max)) - (logits[r][label] - max)
+///   backprop[r] = softmax(logits[r]) - onehot(label)
+/// `loss` and `backprop` may be NULL when not wanted. `backprop` may be `logits` itself with the same
+/// leading dimension. Returns the first row whose label is outside 0..<cols, or -1; such a row's
+/// loss and backprop are NaN, the others are computed as usual.
 ptrdiff_t weft_softmax_xent_rows_f32_i32(
-    const float *logits, ptrdiff_t ldx, const float *bias, const int32_t *labels,
-    const float *scale, float *loss, float *backprop, ptrdiff_t ldb, ptrdiff_t rows,
-    ptrdiff_t cols);
+    const float *logits, ptrdiff_t ldx, const int32_t *labels, float *loss, float *backprop,
+    ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols);
 ptrdiff_t weft_softmax_xent_rows_f32_i64(
-    const float *logits, ptrdiff_t ldx, const float *bias, const int64_t *labels,
-    const float *scale, float *loss, float *backprop, ptrdiff_t ldb, ptrdiff_t rows,
-    ptrdiff_t cols);
+    const float *logits, ptrdiff_t ldx, const int64_t *labels, float *loss, float *backprop,
+    ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols);
 ptrdiff_t weft_softmax_xent_rows_f64_i32(
-    const double *logits, ptrdiff_t ldx, const double *bias, const int32_t *labels,
-    const double *scale, double *loss, double *backprop, ptrdiff_t ldb, ptrdiff_t rows,
-    ptrdiff_t cols);
+    const double *logits, ptrdiff_t ldx, const int32_t *labels, double *loss, double *backprop,
+    ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols);
 ptrdiff_t weft_softmax_xent_rows_f64_i64(
-    const double *logits, ptrdiff_t ldx, const double *bias, const int64_t *labels,
-    const double *scale, double *loss, double *backprop, ptrdiff_t ldb, ptrdiff_t rows,
-    ptrdiff_t cols);
+    const double *logits, ptrdiff_t ldx, const int64_t *labels, double *loss, double *backprop,
+    ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t cols);
 /// Dense labels [rows, cols] (leading dimension ldl), each row a distribution:
 ///   loss[r] = sum labels * (log(sum e^(x - max)) - (x - max));  backprop[r] = softmax - labels
 /// `backprop` may be `logits` or `labels`, with the same leading dimension.
@@ -215,7 +210,6 @@ void weft_softmax_xent_dense_rows_f64(
 }
 #endif
 
-#include "WeftCells.h"
 #include "WeftCrossEntropy.h"
 #include "WeftOptimizers.h"
 #include "WeftPanels.h"

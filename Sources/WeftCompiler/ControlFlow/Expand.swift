@@ -314,6 +314,7 @@ final class Expansion {
     fresh.outputs = carried.map { node.outputs[$0] }
     fresh.handles = carried.map { node.handles.indices.contains($0) ? node.handles[$0] : nil }
     fresh.def = loop.row(declared: fresh.outputs.map(\.shape))
+    fresh.loop = loop
     fresh.attrs = [
       "Tin": .list(fresh.inputs.map { .type(ir.type($0).dtype) }),
       "Tout": .list(fresh.outputs.map { .type($0.dtype) }),

@@ -108,6 +108,7 @@ extension IR {
     }
     copy.feeds = feeds.map { (edge: Edge(node: 0, port: 0), type: $0.type) }
     copy.memoryLimit = options.compile.memoryLimit
+    copy.iterationLimit = options.compile.iterationLimit
     copy.markLive()
     _ = try copy.runPasses(options.compile)
     return copy

@@ -14,6 +14,14 @@ def nodes_of(graph):
     return nodes if isinstance(nodes, list) else []
 
 
+def ops_of(graph):
+    """Names of all ops, those in functions too."""
+    holder = graph.get("graphDef", graph) if isinstance(graph, dict) else {}
+    functions = (holder.get("library") or {}).get("function") or []
+    return {node.get("op") for node in nodes_of(graph)
+            + [node for f in functions for node in f.get("nodeDef") or []]}
+
+
 def random_attr(rng, depth=0):
     kind = rng.randrange(10)
     if kind == 0:

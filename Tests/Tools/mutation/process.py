@@ -25,7 +25,9 @@ def value_limit(options):
 
 
 def batch(options, manifest):
-    return [options.weft, "batch", manifest, "--results", "results.jsonl", *value_limit(options)]
+    # A loop that a change left without an end is to meet its limit within --timeout.
+    return [options.weft, "batch", manifest, "--results", "results.jsonl",
+            "--iteration-limit", "20000", *value_limit(options)]
 
 
 def peak(pid):
