@@ -7,12 +7,14 @@ internal import WeftTensors
 extension IR {
   /// Follows lists from where they are made; what reads an element, or all of them, no longer needs
   /// the list. An element that was never set is zero.
-  mutating func resolveLists() {
+  /// - Returns: whether any read was replaced.
+  mutating func resolveLists() -> Bool {
     var lists = ListContents(self)
     for id in order() { lists.visit(id) }
     lists.changes.apply(to: &lists.ir)
     lists.ir.markLive()
     self = lists.ir
+    return !lists.changes.edges.isEmpty
   }
 }
 

@@ -15,7 +15,7 @@ extension IR {
   mutating func unrollLoops() {
     guard nodes.indices.contains(where: { live[$0] && trips($0) != nil }) else { return }
     var copy = self
-    guard let stepNodes = try? copy.writeOutLoops() else { return }
+    guard let writtenOut = try? copy.writeOutLoops() else { return }
     copy.fold()
     copy.dropIdleControls()
     copy.forwardValues()
@@ -23,24 +23,32 @@ extension IR {
     copy.flattenSums()
     copy.reroll()
     // Nothing of what was written out may be left step by step.
-    if copy.liveCount <= liveCount + 4 * stepNodes { self = copy }
+    let (before, after) = (countLoopKernels, copy.countLoopKernels)
+    if after - before >= writtenOut.loops, copy.liveCount <= liveCount + writtenOut.stepNodes {
+      self = copy
+    }
+  }
+
+  private var countLoopKernels: Int {
+    nodes.indices.count { live[$0] && LoopBody.opNames.contains(nodes[$0].def.name) }
   }
 
   /// Writes out all loops that can be, also those whose steps other loops count.
-  /// - Returns: nodes of one step of each.
-  private mutating func writeOutLoops() throws -> Int {
-    var stepNodes = 0
+  /// - Returns: how many there are, and the nodes of one step of each together.
+  private mutating func writeOutLoops() throws -> (loops: Int, stepNodes: Int) {
+    var (count, stepNodes) = (0, 0)
     while true {
       let loops = nodes.indices.compactMap { id in
         live[id] ? trips(id).map { (id: id, trips: $0) } : nil
       }
-      guard !loops.isEmpty else { return stepNodes }
+      guard !loops.isEmpty else { return (count, stepNodes) }
+      count += loops.count
       var changes = Changes()
       for loop in loops { stepNodes += try writeOut(loop.id, trips: loop.trips, &changes) }
       changes.apply(to: &self)
       markLive()
-      try specialize()
-      resolveLists()
+      // What is read from lists may be what other reads, and conditions, depend on.
+      repeat { try specialize() } while resolveLists()
     }
   }
 
@@ -88,7 +96,8 @@ extension IR {
     }
     for port in 0..<loop.carried { changes.edges[Edge(node: id, port: port)] = values[port] }
     changes.after[id] = node.controls
-    changes.instead[id] = values.prefix(loop.carried).map(\.node) + readers + node.controls
+    // Without effects, nothing but its reads of variables has to come before what waits for it.
+    changes.instead[id] = readers + node.controls
     live[id] = false
     return sequence.count
   }

@@ -40,7 +40,7 @@ extension Roller {
     guard let kernel = try? body.kernel() else { return try refuseLoop(members) }
     let first = packs[order.packs[0]]
     let def = OpDef.fused(
-      body.isReversed ? "LoopBackward" : "Loop", inputs: builder.inputs.indices.map { "x\($0)" },
+      body.opName, inputs: builder.inputs.indices.map { "x\($0)" },
       outputs: builder.results.indices.map { "y\($0)" },
       summary: "The steps of a recurrence, one after the other."
     ) { _ in kernel }

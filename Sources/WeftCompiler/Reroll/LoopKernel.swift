@@ -6,6 +6,10 @@ internal import WeftKernels
 internal import WeftTensors
 
 extension LoopBody {
+  /// Names of the ops that rolled loops become, forward and backward.
+  static let opNames = ["Loop", "LoopBackward"]
+  var opName: String { Self.opNames[isReversed ? 1 : 0] }
+
   /// The kernel of the whole loop.
   func kernel() throws -> Kernel {
     let chunk = self.chunk
