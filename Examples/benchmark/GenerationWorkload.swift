@@ -46,7 +46,10 @@ struct GenerationStep {
 struct GenerationWorkload: Workload {
   static let configuration = CommandConfiguration(
     commandName: "c", abstract: "One character generated; the session's overhead.",
-    discussion: "Two LSTM layers of 128, embedding 100, one text, the best character each time.")
+    discussion: """
+      Two LSTM layers of 128, embedding 100, one text, the best character each time. Then whole \
+      texts in one run, characters drawn: one text, and 64 at once.
+      """)
 
   @Option(help: "Timed characters.")
   var steps = 2000
@@ -82,9 +85,50 @@ struct GenerationWorkload: Workload {
     report.add("character_median_us", Statistics.median(times) * 1e6)
     report.add("character_min_us", (times.min() ?? 0) * 1e6)
     try addOverhead(to: &report)
+    try addTexts(to: &report)
     report.add("memory_rate_gb_per_s", MachineProbe.memoryRate(pool) / 1e9, digits: 1)
     report.addMachine(threads: common.width)
     return report
+  }
+
+  // Whole texts in one run: a loop in the graph draws every character.
+  private func addTexts(to report: inout Report) throws {
+    let (length, hidden, size) = (50, 128, 100)
+    let graph = Graph()
+    let scope = VariableScope(graph, seed: 1)
+    let embedding = try Embedding(scope, count: vocabulary, size: size)
+    let cell = try MultiCell(
+      (0..<2).map { layer in
+        try BasicLSTMCell(
+          scope.scope("cell_\(layer)"), inputSize: layer == 0 ? size : hidden, units: hidden)
+      })
+    let dense = try Dense(scope, inputSize: hidden, units: vocabulary)
+    let first = try graph.placeholder(.int32, shape: [-1], name: "first")
+    let start = try cell.zeroState(batch: size1(first), dtype: .float32)
+    // No character is -1: every text has its full length.
+    let texts = try generationLoop(first: first, state: start, maximum: length, end: -1) {
+      ids, state in
+      let next = try cell.step(cell.projecting(try embedding(ids)), state)
+      return (try dense(next.output), next.state)
+    }
+    let session = Session(graph, options: SessionOptions(threads: common.width, seed: 1))
+    try session.initialize()
+    for count in [1, 64] {
+      let feeds = [(first.edge, try Tensor([Int32](repeating: 1, count: count)))]
+      var times: [Double] = []
+      for index in 0..<(2 + 400 / (count + 7)) {
+        let seconds = try Resources.time { _ = try session.run([texts.ids.edge], feeds: feeds) }
+        if index >= 2 { times.append(seconds) }
+      }
+      report.add(
+        "texts_\(count)_characters_per_s",
+        Double(count * length) / Statistics.median(times), digits: 0)
+    }
+  }
+
+  private func size1(_ x: Output) throws -> Output {
+    try x.shapeTensor().stridedSlice(
+      begin: [0], end: [1], strides: [1], masks: SliceMasks(shrinkAxis: 1))
   }
 
   // A graph of one op that does next to nothing.

@@ -347,3 +347,45 @@ void weft_philox_gamma_f32(
     state = weft_philox_skip(state, WEFT_WIDTH * RESERVED);
   }
 }
+
+#define LOWEST -1.7976931348623157e308
+
+// Log weights of sixteen classes at a time; what is not finite is far below all others.
+static WEFT_CLONES void clear_infinite(double *x, ptrdiff_t n, double *largest) {
+  double best[WEFT_WIDTH];
+  for (int j = 0; j < WEFT_WIDTH; j++) best[j] = LOWEST;
+  for (ptrdiff_t start = 0; start < n; start += WEFT_WIDTH) {
+    double *block = x + start;
+    WEFT_LANES for (int j = 0; j < WEFT_WIDTH; j++) {
+      // The difference of an infinity or NaN and itself is no number.
+      const double v = block[j] - block[j] == 0 ? block[j] : LOWEST;
+      block[j] = v;
+      best[j] = v > best[j] ? v : best[j];
+    }
+  }
+  for (int j = 0; j < WEFT_WIDTH; j++) *largest = best[j] > *largest ? best[j] : *largest;
+}
+
+static WEFT_CLONES void weights_blocks(double *x, ptrdiff_t n, double largest) {
+  for (ptrdiff_t start = 0; start < n; start += WEFT_WIDTH) {
+    double *block = x + start;
+    WEFT_LANES for (int j = 0; j < WEFT_WIDTH; j++) {
+      const double v = block[j] - largest, e = weft_exp_double(v > -700 ? v : -700);
+      block[j] = (v > -700) & (block[j] > LOWEST) ? e : 0;
+    }
+  }
+}
+
+double weft_draw_sums_f64(double *x, ptrdiff_t n) {
+  const ptrdiff_t body = n - n % WEFT_WIDTH;
+  double tail[WEFT_WIDTH], largest = LOWEST;
+  for (int j = 0; j < WEFT_WIDTH; j++) tail[j] = body + j < n ? x[body + j] : -INFINITY;
+  clear_infinite(x, body, &largest);
+  clear_infinite(tail, WEFT_WIDTH, &largest);
+  weights_blocks(x, body, largest);
+  weights_blocks(tail, WEFT_WIDTH, largest);
+  memcpy(x + body, tail, (size_t)(n - body) * sizeof(double));
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < n; i++) x[i] = sum += x[i];
+  return sum;
+}

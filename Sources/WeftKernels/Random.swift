@@ -207,43 +207,48 @@ extension RandomKernels {
     }
   }
 
+  /// Tasks that `multinomial` shares its rows among.
+  package static func multinomialTasks(rows: Int) -> Int { max(1, min(16, rows)) }
+
   /// Draws `samples` classes for each row of unnormalized log probabilities, as Multinomial does.
-  /// `cumulative` has room for `classes` doubles.
+  /// `cumulative` has room for `classes` doubles for each of its tasks.
   package static func multinomial(
     _ stream: PhiloxStream, logits: UnsafeRawPointer, _ dtype: DType, rows: Int, classes: Int,
     samples: Int, out: UnsafeMutableRawPointer, isWide: Bool,
-    cumulative: UnsafeMutablePointer<Double>
+    cumulative: UnsafeMutablePointer<Double>, pool: ThreadPool
   ) -> Bool {
-    var words = PhiloxWords(stream)
+    // Draw d takes the words 2 d and 2 d + 1 of the stream, four words to a counter.
+    func draw(
+      _ row: Int, _ total: Double, _ cumulative: UnsafeMutablePointer<Double>
+    ) {
+      let first = row * samples
+      var words = PhiloxWords(stream.skipping(UInt64(first / 2)))
+      if first % 2 == 1 { _ = words.nextDouble() }
+      for index in first..<first + samples {
+        let wanted = words.nextDouble() * total
+        // The first class whose cumulative weight exceeds it.
+        var (lo, hi) = (0, classes)
+        while lo < hi {
+          let mid = (lo + hi) / 2
+          if wanted < cumulative[mid] { hi = mid } else { lo = mid + 1 }
+        }
+        if isWide {
+          out.assumingMemoryBound(to: Int64.self)[index] = Int64(lo)
+        } else {
+          out.assumingMemoryBound(to: Int32.self)[index] = Int32(truncatingIfNeeded: lo)
+        }
+      }
+    }
     func run<E: StateNumber>(_: E.Type, _ wide: (E) -> Double) {
       let x = logits.assumingMemoryBound(to: E.self)
-      for row in 0..<rows {
-        let from = x + row * classes
-        var largest = -Double.greatestFiniteMagnitude
-        for k in 0..<classes {
-          let v = wide(from[k])
-          if v.isFinite && v > largest { largest = v }
-        }
-        var total = 0.0
-        for k in 0..<classes {
-          let v = wide(from[k])
-          if v.isFinite { total += Double.exponential(v - largest) }
-          cumulative[k] = total
-        }
-        for s in 0..<samples {
-          let wanted = words.nextDouble() * total
-          // The first class whose cumulative weight exceeds it.
-          var (lo, hi) = (0, classes)
-          while lo < hi {
-            let mid = (lo + hi) / 2
-            if wanted < cumulative[mid] { hi = mid } else { lo = mid + 1 }
-          }
-          let index = row * samples + s
-          if isWide {
-            out.assumingMemoryBound(to: Int64.self)[index] = Int64(lo)
-          } else {
-            out.assumingMemoryBound(to: Int32.self)[index] = Int32(truncatingIfNeeded: lo)
-          }
+      let tasks = multinomialTasks(rows: rows)
+      pool.parallel(tasks) { task in
+        let weights = cumulative + task * classes
+        for row in task * rows / tasks..<(task + 1) * rows / tasks {
+          let from = x + row * classes
+          for k in 0..<classes { weights[k] = wide(from[k]) }
+          let total = weft_draw_sums_f64(weights, classes)
+          draw(row, total, weights)
         }
       }
     }

@@ -1,5 +1,6 @@
 // Philox and what is drawn from it: numbers TensorFlow 2.21 gave, cuts and carries, moments.
 import CWeftVectorMath
+import Foundation
 import Testing
 
 @Suite struct RandomTests {
@@ -113,6 +114,24 @@ import Testing
         #expect(same(part, Array(fast[start..<start + n])))
       }
     }
+  }
+
+  @Test func sumsOfDrawWeights() {
+    for n in [1, 3, 16, 40, 7_001] {
+      var x = (0..<n).map { Double(($0 * 7_919) % 997) / 40 - 12 }
+      if n > 3 { (x[1], x[2], x[3]) = (.infinity, .nan, -800) }
+      let largest = x.filter(\.isFinite).max() ?? 0
+      var sums = x
+      let total = weft_draw_sums_f64(&sums, n)
+      var wanted = 0.0
+      for (value, sum) in zip(x, sums) {
+        wanted += value.isFinite ? exp(value - largest) : 0
+        #expect(abs(sum - wanted) <= 1e-10 * wanted)
+      }
+      #expect(total == sums[n - 1])
+    }
+    var none = [-Double.infinity, .nan, -.infinity]
+    #expect(weft_draw_sums_f64(&none, 3) == 0 && none == [0, 0, 0])
   }
 
   @Test func fillsMayBeCut() {

@@ -51,6 +51,10 @@ void weft_philox_normal_f64(weft_philox state, double *out, ptrdiff_t n);
 void weft_philox_truncated_normal_f32(weft_philox state, float *out, ptrdiff_t n);
 /// The same in double; groups of 2 elements, each with 128 counter values.
 void weft_philox_truncated_normal_f64(weft_philox state, double *out, ptrdiff_t n);
+/// Log weights to running sums of weights, x[k] = e^(x[0] - max) + ... + e^(x[k] - max), the maximum
+/// being that of finite elements; weights are correct to about 2^-34, those that are not finite, or
+/// below e^-700 beside the largest, are zero. Returns the last sum.
+double weft_draw_sums_f64(double *x, ptrdiff_t n);
 /// Gamma samples by Marsaglia and Tsang (ACM TOMS 26(3), 2000), element i of shape alphas[i] > 0
 /// and from counter + 256 * i; NaN for other alphas. Results are correct to a few ulp of double.
 void weft_philox_gamma_f64(
