@@ -93,18 +93,15 @@ struct GenerationWorkload: Workload {
 
   // Whole texts in one run: a loop in the graph draws every character.
   private func addTexts(to report: inout Report) throws {
-    let (length, hidden, size) = (50, 128, 100)
+    let length = 50
+    let sizes = TrainSizes(.lstm2, vocabulary: vocabulary)
     let graph = Graph()
     let scope = VariableScope(graph, seed: 1)
-    let embedding = try Embedding(scope, count: vocabulary, size: size)
-    let cell = try MultiCell(
-      (0..<2).map { layer in
-        try BasicLSTMCell(
-          scope.scope("cell_\(layer)"), inputSize: layer == 0 ? size : hidden, units: hidden)
-      })
-    let dense = try Dense(scope, inputSize: hidden, units: vocabulary)
+    let embedding = try Embedding(scope, count: vocabulary, size: sizes.embedding)
+    let cell = try TrainStep.cell(sizes, scope)
+    let dense = try Dense(scope, inputSize: sizes.hidden, units: vocabulary)
     let first = try graph.placeholder(.int32, shape: [-1], name: "first")
-    let start = try cell.zeroState(batch: size1(first), dtype: .float32)
+    let start = try cell.zeroState(batch: first.shapeTensor().reshaped(to: []), dtype: .float32)
     // No character is -1: every text has its full length.
     let texts = try generationLoop(first: first, state: start, maximum: length, end: -1) {
       ids, state in
@@ -124,11 +121,6 @@ struct GenerationWorkload: Workload {
         "texts_\(count)_characters_per_s",
         Double(count * length) / Statistics.median(times), digits: 0)
     }
-  }
-
-  private func size1(_ x: Output) throws -> Output {
-    try x.shapeTensor().stridedSlice(
-      begin: [0], end: [1], strides: [1], masks: SliceMasks(shrinkAxis: 1))
   }
 
   // A graph of one op that does next to nothing.

@@ -84,7 +84,7 @@ struct TrainStep {
     gradientSeconds = Resources.seconds - middle
   }
 
-  private static func cell(
+  static func cell(
     _ sizes: TrainSizes, _ scope: VariableScope
   ) throws -> any RecurrentCell {
     let hidden = sizes.hidden

@@ -113,6 +113,43 @@ import WeftTensors
     }
   }
 
+  @Test func aListAddedToItselfCountsTwice() throws {
+    let graph = Graph()
+    let x = try graph.placeholder(.float32, shape: [9, 2, 4])
+    let weights = try graph.constant(try numbers([4, 4]))
+    let list = try graph.output(
+      "TensorListFromTensor", inputs: [x, graph.constant(integers: [2, 4])],
+      attrs: ["element_dtype": .type(.float32)])
+    let both = try addN([list, list])
+    let result = try whileLoop(
+      [
+        graph.constant(Int32(0)), try zerosLike(graph.constant(try numbers([2, 4]))), both, weights,
+      ],
+      condition: { try less($0[0], $0[0].graph.constant(Int32(9))) },
+      body: { values in
+        let inner = values[0].graph
+        let row = try inner.output(
+          "TensorListGetItem",
+          inputs: [values[2], values[0], inner.constant(integers: [2, 4])],
+          attrs: ["element_dtype": .type(.float32)])
+        let state = try tanh(row + matmul(values[1], values[3]))
+        return [try values[0] + inner.constant(Int32(1)), state, values[2], values[3]]
+      })
+    func run(_ disabled: Set<String>) throws -> ([Float], [String]) {
+      var options = SessionOptions(threads: 1)
+      options.compile.disabled = disabled
+      let session = Session(graph, options: options)
+      let value = try numbers([9, 2, 4])
+      let plan = try session.plan([result[1].edge], feeds: [(x.edge, value.type)])
+      return (
+        try session.run([result[1]], feeds: [x: value])[0].array(), plan.steps.map(\.def.name)
+      )
+    }
+    let (found, ops) = try run([])
+    #expect(near([found], [try run(["unroll"]).0]))
+    #expect(ops.contains("Loop"))
+  }
+
   @Test func loopsWithEffectsStay() throws {
     let graph = Graph()
     let x = try graph.placeholder(.float32, shape: [12])

@@ -89,9 +89,12 @@ private struct ListContents {
       for edge in node.inputs {
         guard let list = contents[edge] else { return }
         // A list that was never filled adds nothing.
-        if sum.isEmpty { sum = list }
+        if sum.isEmpty {
+          sum = list
+          continue
+        }
         guard list.isEmpty || list.count == sum.count else { return }
-        if edge == node.inputs[0] || list.isEmpty { continue }
+        if list.isEmpty { continue }
         for index in sum.indices {
           guard let term = list[index] else { continue }
           sum[index] = sum[index].map { add($0, term, node) } ?? term
