@@ -23,6 +23,9 @@ struct PaddedWorkload: Workload {
   @Option(help: "A corpus of poems.")
   var poems: String?
 
+  @Option(help: "Only write the train graph to this file, for `weft plan` and `weft run --trace`.")
+  var export: String?
+
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
@@ -48,6 +51,13 @@ struct PaddedWorkload: Workload {
     configuration.batchSize = 100
     configuration.seed = 1
     let model = try CharacterModel(configuration)
+    if let export {
+      try GraphFile.write(model.graph.snapshot, to: export)
+      var report = Report("b")
+      report.add("graph", export)
+      report.add("nodes", model.graph.nodes.count)
+      return report
+    }
     let session = Session(model.graph, options: SessionOptions(threads: common.width, seed: 1))
     try session.initialize()
 

@@ -53,3 +53,17 @@ BOTH(UNARY, relu, a <= 0 ? 0 : a)
 BOTH(BINARY, tanh_grad, b *(1 - a * a))
 BOTH(BINARY, sigmoid_grad, b *a *(1 - a))
 BOTH(BINARY, relu_grad, a > 0 ? b : 0)
+
+// What is finite times zero is zero; anything else is NaN, which differs from itself.
+#define IS_FINITE(SUFFIX, T, I) \
+  WEFT_CLONES int weft_is_finite_##SUFFIX(const T *x, ptrdiff_t n) { \
+    I bad = 0; \
+    for (ptrdiff_t i = 0; i < n; i++) { \
+      const T zero = x[i] * 0; \
+      bad |= zero != zero; \
+    } \
+    return bad == 0; \
+  }
+
+IS_FINITE(f32, float, int32_t)
+IS_FINITE(f64, double, int64_t)

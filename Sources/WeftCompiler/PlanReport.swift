@@ -27,10 +27,17 @@ extension Plan {
       change[value.from] += value.bytes
       change[value.last + 1] -= value.bytes
     }
+    // The place of the value that an argument is, or is a part of.
+    func holder(_ argument: Argument) -> Int? {
+      guard case .arena(let offset) = argument.place else { return nil }
+      if let whole = open[offset], whole.bytes >= bytes(argument) { return offset }
+      return open.filter { $0.key <= offset && offset < $0.key + $0.value.bytes }
+        .max { ($0.value.from, $0.key) < ($1.value.from, $1.key) }?.key
+    }
     for (index, step) in steps.enumerated() {
       let middle = step.argumentBase + step.inputCount
       for place in step.argumentBase..<middle {
-        if case .arena(let offset) = arguments[place].place { open[offset]?.last = index }
+        if let value = holder(arguments[place]) { open[value]?.last = index }
       }
       for place in middle..<(middle + step.outputCount) {
         guard case .arena(let offset) = arguments[place].place else { continue }
@@ -43,7 +50,7 @@ extension Plan {
       }
     }
     for fetch in fetches {
-      if case .arena(let offset) = fetch.place { open[offset]?.last = steps.count - 1 }
+      if let value = holder(fetch) { open[value]?.last = steps.count - 1 }
     }
     for offset in open.keys.sorted() {
       if let value = open[offset] { close(value) }

@@ -5,15 +5,15 @@ internal import WeftTensors
 
 /// Makes a plan of a working graph. Used once.
 package struct Planner {
-  private let ir: IR
-  private let options: CompileOptions
+  let ir: IR
+  let options: CompileOptions
   private let sessionSeed: UInt64
-  private let order: [Int]
+  let order: [Int]
   /// Position of each node in `order`.
-  private var position: [Int]
+  var position: [Int]
 
   /// A storage group: values that share bytes because one is a view of the other.
-  private struct Group {
+  struct Group {
     var place: Place
     var bytes = 0
     var first = 0
@@ -22,17 +22,19 @@ package struct Planner {
     var borrowed: VariableCell?
     /// The node that reads the variable.
     var reader = -1
-    /// Set when another group took its memory over.
-    var isPlanned = false
   }
-  private var groups: [Group] = []
-  private var groupOf: [Edge: Int] = [:]
-  private var kernels: [Int: Kernel] = [:]
+  var groups: [Group] = []
+  var groupOf: [Edge: Int] = [:]
+  /// Where a value that is a part of its group begins; others are all of it.
+  var offsetOf: [Edge: Int] = [:]
+  /// Nodes whose outputs are such parts.
+  private var cutters: Set<Int> = []
+  var kernels: [Int: Kernel] = [:]
   private var late: Set<Int> = []
   private var slotCount = 0
   /// Positions of steps that write each variable.
-  private var writes: [ObjectIdentifier: [Int]] = [:]
-  private var copies: Set<Int> = []
+  var writes: [ObjectIdentifier: [Int]] = [:]
+  var copies: Set<Int> = []
 
   package init(_ ir: IR, options: CompileOptions, sessionSeed: UInt64) {
     self.ir = ir
@@ -160,9 +162,13 @@ package struct Planner {
     if let kernel, case .alias(let input) = kernel.action, node.inputs.indices.contains(input),
       let group = groupOf[node.inputs[input]]
     {
-      for port in node.outputs.indices { groupOf[Edge(node: id, port: port)] = group }
+      for port in node.outputs.indices {
+        groupOf[Edge(node: id, port: port)] = group
+        offsetOf[Edge(node: id, port: port)] = offsetOf[node.inputs[input]]
+      }
       return
     }
+    if let kernel, try placePieces(id, kernel) { return }
     for (port, output) in node.outputs.enumerated() {
       let edge = Edge(node: id, port: port)
       if output.isReference || (output.dtype == .resource && (try? ir.cell(of: edge)) != nil) {
@@ -175,154 +181,29 @@ package struct Planner {
     }
   }
 
+  // Parts of a value as it lies share its memory, unless a small one would keep much of it in use.
+  private mutating func placePieces(_ id: Int, _ kernel: Kernel) throws -> Bool {
+    let node = ir.nodes[id]
+    guard options.reusesMemory, let pieces = kernel.pieces,
+      node.inputs.indices.contains(pieces.input), let group = groupOf[node.inputs[pieces.input]],
+      case .arena = groups[group].place
+    else { return false }
+    let sizes = try node.outputs.map { try bytes($0) }
+    guard sizes.allSatisfy({ $0 > 0 }), pieces.offsets.allSatisfy({ $0 % 64 == 0 }),
+      sizes.reduce(0, +) >= groups[group].bytes / 4
+    else { return false }
+    let start = offsetOf[node.inputs[pieces.input]] ?? 0
+    for (port, offset) in pieces.offsets.enumerated() {
+      groupOf[Edge(node: id, port: port)] = group
+      offsetOf[Edge(node: id, port: port)] = start + offset
+    }
+    cutters.insert(id)
+    return true
+  }
+
   private func bytes(_ type: TensorType) throws -> Int {
     guard let shape = type.shape.known else { return 0 }
     return try Tensor.byteCount(dtype: type.dtype, shape: shape)
-  }
-
-  // MARK: - Lifetimes
-
-  private mutating func collectWrites() throws {
-    for id in order {
-      let node = ir.nodes[id]
-      guard case .op = node.kind, node.def.traits.contains(.writesVariable) else { continue }
-      for edge in node.inputs where ir.type(edge).dtype == .resource || ir.type(edge).isReference {
-        // A nested plan may be given handles of other objects too.
-        if node.def.traits.contains(.nested), (try? ir.cell(of: edge)) == nil { continue }
-        let cell = try ir.cell(of: edge)
-        writes[ObjectIdentifier(cell), default: []].append(position[id])
-      }
-    }
-  }
-
-  private mutating func findLastUses() {
-    for id in order {
-      for edge in ir.nodes[id].inputs {
-        if let group = groupOf[edge] {
-          groups[group].last = max(groups[group].last, position[id])
-        }
-      }
-    }
-    for edge in ir.fetches {
-      if let group = groupOf[edge] { groups[group].last = order.count }
-    }
-  }
-
-  // A borrowed value is copied when its variable is written while it is still in use.
-  private mutating func copyBorrowedThatAreWritten() {
-    for index in groups.indices {
-      guard let cell = groups[index].borrowed else { continue }
-      let from = groups[index].first
-      let to = groups[index].last
-      let isWritten = writes[ObjectIdentifier(cell)]?.contains { $0 > from && $0 <= to } ?? false
-      if isWritten {
-        groups[index].place = .arena(-1)
-        groups[index].borrowed = nil
-        copies.insert(groups[index].reader)
-      } else {
-        groups[index].place = .variable(cell)
-      }
-    }
-  }
-
-  // MARK: - Memory
-
-  private func scratchNeeds() -> [(id: Int, bytes: Int)] {
-    order.compactMap { id in
-      guard let kernel = kernels[id], kernel.scratchBytes > 0 else { return nil }
-      return (id, kernel.scratchBytes)
-    }
-  }
-
-  private mutating func placeInArena(
-    _ scratch: [(id: Int, bytes: Int)]
-  ) throws -> (Int, Int, [Int: Int]) {
-    var requests: [MemoryPlan.Request] = []
-    var owner: [Int] = []
-    var unshared = 0
-    var scratchSum = 0
-    // Offsets are sums of these: they must not overflow, whatever is shared in the end.
-    func add(_ bytes: Int, to sum: inout Int, for id: Int) throws {
-      let (next, overflow) = sum.addingReportingOverflow(bytes)
-      guard !overflow, bytes >= 0, next < 1 << 61 else {
-        throw ir.locate(
-          WeftError(
-            .resourceExhausted, "the values up to this one are too large for any memory",
-            category: .run), at: id)
-      }
-      sum = next
-    }
-    // A group that takes over a dying input's memory joins that input's request.
-    var joined: [Int: Int] = [:]
-    if options.worksInPlace && options.reusesMemory { joined = inPlaceGroups() }
-    func root(_ group: Int) -> Int {
-      var at = group
-      while let next = joined[at] { at = next }
-      return at
-    }
-    var requestOf: [Int: Int] = [:]
-    for index in groups.indices {
-      guard case .arena = groups[index].place else { continue }
-      try add(groups[index].bytes, to: &unshared, for: order[groups[index].first])
-      let base = root(index)
-      if let request = requestOf[base] {
-        requests[request].last = max(requests[request].last, groups[index].last)
-        requests[request].first = min(requests[request].first, groups[index].first)
-      } else {
-        requestOf[base] = requests.count
-        requests.append(
-          MemoryPlan.Request(
-            bytes: groups[base].bytes, first: groups[index].first, last: groups[index].last))
-        owner.append(base)
-      }
-    }
-    var scratchRequest: [Int: Int] = [:]
-    for (id, bytes) in scratch {
-      try add(bytes, to: &scratchSum, for: id)
-      scratchRequest[id] = requests.count
-      requests.append(
-        MemoryPlan.Request(bytes: bytes, first: position[id], last: position[id]))
-    }
-    let plan = MemoryPlan(requests, sharing: options.reusesMemory)
-    for index in groups.indices {
-      guard case .arena = groups[index].place, let request = requestOf[root(index)] else {
-        continue
-      }
-      groups[index].place = .arena(plan.offsets[request])
-    }
-    return (plan.totalBytes, unshared, scratchRequest.mapValues { plan.offsets[$0] })
-  }
-
-  // For each group that may be written over a dying input of the same size: that input's group.
-  private func inPlaceGroups() -> [Int: Int] {
-    var joined: [Int: Int] = [:]
-    var taken = Set<Int>()
-    for id in order {
-      guard let kernel = kernels[id], !kernel.inPlace.isEmpty else { continue }
-      let node = ir.nodes[id]
-      let at = position[id]
-      for (port, candidates) in kernel.inPlace.enumerated() where port < node.outputs.count {
-        guard let group = groupOf[Edge(node: id, port: port)],
-          case .arena = groups[group].place, groups[group].first == at
-        else { continue }
-        for input in candidates where node.inputs.indices.contains(input) {
-          guard let source = groupOf[node.inputs[input]], source != group,
-            case .arena = groups[source].place, groups[source].last == at,
-            groups[source].bytes == groups[group].bytes, !taken.contains(source)
-          else { continue }
-          // Another input that shares the memory would be overwritten while it is read.
-          let others = node.inputs.indices.filter {
-            $0 != input && groupOf[node.inputs[$0]] == source
-              && !candidates.contains($0)
-          }
-          guard others.isEmpty else { continue }
-          taken.insert(source)
-          joined[group] = source
-          break
-        }
-      }
-    }
-    return joined
   }
 
   // MARK: - The plan
@@ -338,7 +219,9 @@ package struct Planner {
       if cell != nil || type.isReference { return Argument(place: .none, type: type, cell: cell) }
     }
     guard let group = groupOf[edge] else { return Argument(place: .none, type: type, cell: nil) }
-    return Argument(place: groups[group].place, type: type, cell: groups[group].borrowed)
+    var place = groups[group].place
+    if case .arena(let base) = place, let offset = offsetOf[edge] { place = .arena(base + offset) }
+    return Argument(place: place, type: type, cell: groups[group].borrowed)
   }
 
   private func build(
@@ -387,6 +270,7 @@ package struct Planner {
         // Views and orderings need no step.
         if case .nothing = kernel.action { continue }
         if case .alias = kernel.action, !late.contains(id) { continue }
+        if cutters.contains(id) { continue }
         if let group = groupOf[Edge(node: id, port: 0)], groups[group].reader == id { continue }
       }
       let base = arguments.count

@@ -37,6 +37,11 @@ public struct RowCopy: Sendable {
     }
   }
 
+  /// What it copies to the start of the target, when that lies together in the source.
+  public var piece: (offset: Int, bytes: Int)? {
+    rows == 1 && targetOffset == 0 ? (sourceOffset, rowBytes) : nil
+  }
+
   /// Copies; source and target must not overlap.
   public func run(
     _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ pool: ThreadPool
@@ -145,6 +150,13 @@ public struct StridedCopy: Sendable {
     self.source = merged.map(\.source)
     self.target = merged.map(\.target)
     outerCount = self.sizes.reduce(1, *)
+  }
+
+  /// What it copies to the start of the target, when that lies together in the source.
+  public var piece: (offset: Int, bytes: Int)? {
+    let isOne = innerSize == 1 || (innerSource == elementBytes && innerTarget == elementBytes)
+    guard !isEmpty, outerCount == 1, isOne, targetOffset == 0 else { return nil }
+    return (sourceOffset, innerSize * elementBytes)
   }
 
   /// Row-major strides of `shape`, in elements.

@@ -141,10 +141,15 @@ package struct LinearCrossEntropy: Sendable {
     return list.firstOutside(classes).map { ($0, list[$0]) }
   }
 
-  /// Computes losses and gradients. Labels have been checked.
-  package func run<E: CrossEntropyElement>(
-    _ operands: Operands, _: E.Type, scratch: UnsafeMutableRawPointer, pool: ThreadPool
+  /// Computes losses and gradients in float32 or float64. Labels have been checked.
+  package func run(
+    _ operands: Operands, _ dtype: DType, scratch: UnsafeMutableRawPointer, pool: ThreadPool
   ) {
-    CrossEntropyRun<E>(self, operands, scratch: scratch, pool: pool).run()
+    // Named types: the compiler makes code for each.
+    if dtype == .float32 {
+      CrossEntropyRun<Float>(self, operands, scratch: scratch, pool: pool).run()
+    } else {
+      CrossEntropyRun<Double>(self, operands, scratch: scratch, pool: pool).run()
+    }
   }
 }

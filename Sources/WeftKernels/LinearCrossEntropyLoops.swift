@@ -46,6 +46,10 @@ extension Float: CrossEntropyElement {
     weft_exp_f32(x, x, n)
   }
 
+  package static func isFinite(_ x: UnsafePointer<Float>, _ n: Int) -> Bool {
+    weft_is_finite_f32(x, n) != 0
+  }
+
   package static func naturalLogarithm(_ x: Float) -> Float {
     var (x, y): (Float, Float) = (x, 0)
     weft_log_f32(&x, &y, 1)
@@ -96,6 +100,10 @@ extension Double: CrossEntropyElement {
 
   package static func exponentials(_ x: UnsafeMutablePointer<Double>, _ n: Int) {
     weft_exp_f64(x, x, n)
+  }
+
+  package static func isFinite(_ x: UnsafePointer<Double>, _ n: Int) -> Bool {
+    weft_is_finite_f64(x, n) != 0
   }
 
   package static func naturalLogarithm(_ x: Double) -> Double {

@@ -36,9 +36,9 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
   private let scale: UnsafePointer<E>?
   private let loss: UnsafeMutablePointer<E>
 
-  private var tiles: Int { shape.tiles }
-  private var width: Int { shape.tileWidth }
-  private var inner: Int { shape.inner }
+  private let tiles, width, inner: Int
+  /// Elements between two panels of logits.
+  private let panel: Int
 
   init(
     _ shape: LinearCrossEntropy, _ operands: LinearCrossEntropy.Operands,
@@ -47,6 +47,8 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     self.shape = shape
     self.operands = operands
     self.pool = pool
+    (tiles, width, inner) = (shape.tiles, shape.tileWidth, shape.inner)
+    panel = shape.chunk * E.panelColumns
     var at = scratch
     func take(_ count: Int) -> UnsafeMutablePointer<E> {
       defer { at += (count * MemoryLayout<E>.stride + 63) / 64 * 64 }
@@ -127,39 +129,39 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     }
   }
 
-  // Rows that count, in order. A row whose scale and mask are zero has no effect on the loss nor on
-  // a gradient, unless it is not finite: then it stays, so that its NaN shows.
+  // Rows that count, in order; others have no loss and no gradient. A row whose scale and mask are
+  // zero has no effect on either, unless it is not finite: then it stays, so that its NaN shows.
   private func findActive() -> Int {
     guard let mask = operands.mask?.assumingMemoryBound(to: E.self) else {
       for r in 0..<shape.rows { active[r] = Int32(truncatingIfNeeded: r) }
       return shape.rows
     }
     let h = operands.h.assumingMemoryBound(to: E.self)
-    var count = 0
-    for r in 0..<shape.rows {
-      if mask[r] == 0 && (scale?[r] ?? 0) == 0 {
-        var probe: E = 0
-        for k in 0..<inner { probe += h[r * inner + k] * 0 }
-        if probe == 0 { continue }
+    let dh = operands.dh?.assumingMemoryBound(to: E.self)
+    pool.split(shape.rows, grain: max(1, 32_768 / max(1, inner))) { lower, upper in
+      for r in lower..<upper {
+        let counts =
+          mask[r] != 0 || (scale?[r] ?? 0) != 0 || !E.isFinite(h + r * inner, inner)
+        active[r] = counts ? 1 : 0
+        if counts { continue }
+        loss[r] = 0
+        if let dh { (dh + r * inner).update(repeating: 0, count: inner) }
       }
+    }
+    var count = 0
+    for r in 0..<shape.rows where active[r] != 0 {
       active[count] = Int32(truncatingIfNeeded: r)
       count += 1
     }
     return count
   }
 
+  // Sums over rows start at zero.
   private func clear(_ count: Int) {
-    func zero(_ base: UnsafeMutableRawPointer?, _ elements: Int) {
-      guard let base, elements > 0 else { return }
-      base.initializeMemory(
-        as: UInt8.self, repeating: 0, count: elements * MemoryLayout<E>.stride)
-    }
-    if count < shape.rows {
-      zero(operands.loss, shape.rows)
-      zero(operands.dh, shape.rows * inner)
-    }
-    zero(operands.dBias, shape.classes)
-    if count == 0 { zero(operands.dWeights, inner * shape.classes) }
+    operands.dBias?.assumingMemoryBound(to: E.self).update(repeating: 0, count: shape.classes)
+    guard count == 0 else { return }
+    operands.dWeights?.assumingMemoryBound(to: E.self)
+      .update(repeating: 0, count: inner * shape.classes)
   }
 
   private func gather(_ index: Int, _ count: Int, _ isWhole: Bool) -> Chunk {
@@ -191,9 +193,6 @@ struct CrossEntropyRun<E: CrossEntropyElement> {
     let from = j * width
     return (from, min(width, shape.classes - from), chunk.work.z + j * shape.chunk * width)
   }
-
-  // Elements between two panels of logits.
-  private var panel: Int { shape.chunk * E.panelColumns }
 
   // Copies a tile's weights and bias to where all chunks use them.
   private func pack(_ j: Int, _ from: Int, _ count: Int) {
@@ -381,5 +380,6 @@ package protocol CrossEntropyElement: PanelElement {
   static func scale(
     _ x: UnsafePointer<Self>, _ a: Self, _ y: UnsafeMutablePointer<Self>, _ n: Int)
   static func exponentials(_ x: UnsafeMutablePointer<Self>, _ n: Int)
+  static func isFinite(_ x: UnsafePointer<Self>, _ n: Int) -> Bool
   static func naturalLogarithm(_ x: Self) -> Self
 }

@@ -102,13 +102,16 @@ extension LowerContext {
     let all = make(dtype.byteSize)
     let label = kernelName(name, dtype)
     let zeroBytes = zeroed ? outputs.indices.map { outputCount($0) * dtype.byteSize } : []
+    let pieces = zeroed ? nil : pieces(all, elementBytes: dtype.byteSize)
     if all.count == 1, !zeroed {
       let only = all[0]
-      return Kernel(label) { call in
+      var kernel = Kernel(label) { call in
         only.copy.run(call.rawInput(only.input), call.rawOutput(only.output), call.pool)
       }
+      kernel.pieces = pieces
+      return kernel
     }
-    return Kernel(label) { call in
+    var kernel = Kernel(label) { call in
       for (index, bytes) in zeroBytes.enumerated() {
         call.rawOutput(index).initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
       }
@@ -116,6 +119,21 @@ extension LowerContext {
         move.copy.run(call.rawInput(move.input), call.rawOutput(move.output), call.pool)
       }
     }
+    kernel.pieces = pieces
+    return kernel
+  }
+
+  // Where each output lies in the one input, when all moves copy what lies together.
+  private func pieces(_ all: [Move], elementBytes: Int) -> (input: Int, offsets: [Int])? {
+    guard let input = all.first?.input, all.count == outputs.count else { return nil }
+    var offsets: [Int] = []
+    for (index, move) in all.enumerated() {
+      guard move.input == input, move.output == index, let piece = move.copy.piece,
+        piece.bytes == outputCount(index) * elementBytes
+      else { return nil }
+      offsets.append(piece.offset)
+    }
+    return (input, offsets)
   }
 
   // Strings move by number: the moves are run once on positions, then each call follows those.
@@ -166,6 +184,13 @@ struct Move: Sendable {
   enum Copy: Sendable {
     case rows(RowCopy)
     case box(StridedCopy)
+
+    var piece: (offset: Int, bytes: Int)? {
+      switch self {
+      case .rows(let copy): copy.piece
+      case .box(let copy): copy.piece
+      }
+    }
 
     func run(
       _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ pool: ThreadPool

@@ -35,6 +35,9 @@ public struct Kernel: Sendable {
   /// The loop over one row, for a kernel that is nothing but this loop over operands that broadcast
   /// to the output's shape. It reads an element before it writes the same one.
   public var loop: ElementwiseLoop?
+  /// Where the outputs lie within one input, when all are parts of it as it stands: a planner that
+  /// lets them share its memory need not call the kernel. Offsets are in bytes, one an output.
+  public var pieces: (input: Int, offsets: [Int])?
   /// Lines that tell more of it in plans: the nested plans of a loop.
   public var details: (@Sendable () -> [String])?
 

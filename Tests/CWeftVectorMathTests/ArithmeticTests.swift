@@ -106,6 +106,21 @@ typealias DoubleScalar =
     #expect(same(w, movedWide))
   }
 
+  @Test func isFinite() {
+    for n in 0...67 {
+      let x = [Float](repeating: -.greatestFiniteMagnitude, count: n)
+      #expect(weft_is_finite_f32(x, n) == 1 && weft_is_finite_f64(x.map(Double.init), n) == 1)
+      for i in 0..<n {
+        for odd in [Float.infinity, -.infinity, .nan] {
+          var y = x
+          y[i] = odd
+          #expect(weft_is_finite_f32(y, n) == 0 && weft_is_finite_f32(y, i) == 1, "\(i) of \(n)")
+          #expect(weft_is_finite_f64(y.map(Double.init), n) == 0)
+        }
+      }
+    }
+  }
+
   @Test func columnSumsAndBias() {
     var noise = Noise()
     for (rows, cols) in [(0, 5), (1, 1), (3, 17), (4, 16), (9, 33), (50, 128)] {

@@ -125,6 +125,23 @@ import WeftTensors
   }
 
   @Test(arguments: cells, CharacterModelConfiguration.Form.allCases)
+  func sumsOverStepsCopyNothing(
+    _ cell: CellKind, _ form: CharacterModelConfiguration.Form
+  ) throws {
+    // Gradients of matrices are products of rows as loops left them, whatever the order of terms.
+    let plan = try Model(cell, form, width: 12, layers: 1, rows: 32).plan()
+    // A single step may be, and parts of matrices: all 4 units of two steps are more.
+    let copies = plan.steps.filter { step in
+      let moved = plan.arguments[step.argumentBase..<(step.argumentBase + step.inputCount)]
+        .reduce(0) { $0 + ($1.type.shape.known ?? []).reduce(1, *) }
+      return ["Pack", "Unpack", "Slice"].contains(step.def.name)
+        && moved >= 2 * 32 * 4
+        && plan.arguments[step.argumentBase + step.inputCount].type.shape.known?.first != 1
+    }
+    #expect(copies.map(\.name) == [])
+  }
+
+  @Test(arguments: cells, CharacterModelConfiguration.Form.allCases)
   func eachPassAloneCanBeLeftOut(
     _ cell: CellKind, _ form: CharacterModelConfiguration.Form
   ) throws {

@@ -83,6 +83,46 @@ import WeftTensors
       })
   }
 
+  @Test func partsOfAValueShareItsMemory() throws {
+    let graph = Graph()
+    let input = try graph.placeholder(.float32, shape: Shape([8, 4, 16]))
+    let x = try input * 2
+    // Parts as they lie: whole, nested, and cut along the first axis that is longer than one.
+    let parts = try unstack(x)
+    let middle = try x.sliced(begin: [2, 0, 0], size: [5, 4, 16])
+    let halves = try split(middle.sliced(begin: [1, 0, 0], size: [4, 4, 16]), count: 2, axis: 0)
+    // Not such parts: columns, a small one, and one that begins between cache lines.
+    let column = try x.sliced(begin: [0, 0, 2], size: [8, 4, 3])
+    let small = try x.sliced(begin: [3, 1, 0], size: [1, 1, 16])
+    let odd = try x.reshaped(to: [512]).sliced(begin: [3], size: [500])
+    // Written over: x is in use until the sum, parts[7] dies before it.
+    let last = try parts[7] * 3
+    let total = try sum(x)
+    let fetches = [
+      parts[0], parts[6], last, middle, halves[0], halves[1], column, small, odd, total,
+    ]
+    let feed = try Tensor((0..<512).map { Float($0) }, shape: [8, 4, 16])
+    let session = Session(graph)
+    let plan = try session.plan(fetches.map(\.edge), feeds: [(input.edge, feed.type)])
+    #expect(
+      plan.steps.map(\.def.name).filter { $0 != "Mul" && $0 != "Sum" } == [
+        "Slice", "Slice", "Slice",
+      ])
+    let values = try session.run(fetches, feeds: [input: feed])
+    func doubled(_ range: Range<Int>) -> [Float] { range.map { Float(2 * $0) } }
+    let expected = [
+      doubled(0..<64), doubled(384..<448), doubled(448..<512).map { $0 * 3 }, doubled(128..<448),
+      doubled(192..<320), doubled(320..<448),
+      (0..<32).flatMap { doubled($0 * 16 + 2..<$0 * 16 + 5) }, doubled(208..<224),
+      doubled(3..<503), [Float(511 * 512)],
+    ]
+    for (index, (value, wanted)) in zip(values, expected).enumerated() {
+      #expect(try value.array(of: Float.self) == wanted, "fetch \(index)")
+    }
+    // The arena's curve knows that parts keep the whole in use.
+    #expect((plan.liveBytes.last ?? 0) >= 512 * 4)
+  }
+
   @Test(arguments: [true, false]) func valuesKeepTheirMemory(_ passes: Bool) throws {
     let shared = try plan(reuses: true, passes: passes)
     #expect(try faults(shared) == [])

@@ -110,6 +110,9 @@ void weft_scalar_div_f64(const double *x, double s, double *y, ptrdiff_t n);
 /// y += a * x (the product is rounded before it is added)
 void weft_axpy_f32(const float *x, float a, float *y, ptrdiff_t n);
 void weft_axpy_f64(const double *x, double a, double *y, ptrdiff_t n);
+/// 1 when no element is infinite or NaN, else 0.
+int weft_is_finite_f32(const float *x, ptrdiff_t n);
+int weft_is_finite_f64(const double *x, ptrdiff_t n);
 
 /// y = -x, |x|, x * x, max(x, 0) (NaN stays NaN)
 void weft_neg_f32(const float *x, float *y, ptrdiff_t n);

@@ -211,11 +211,7 @@ private struct CrossEntropyMatch {
         if let bad = work.badLabel(operands) {
           throw failure("labels[\(bad.row)] = \(bad.label) is not in [0, \(work.classes))")
         }
-        if dtype == .float32 {
-          work.run(operands, Float.self, scratch: call.scratch, pool: call.pool)
-        } else {
-          work.run(operands, Double.self, scratch: call.scratch, pool: call.pool)
-        }
+        work.run(operands, dtype, scratch: call.scratch, pool: call.pool)
       }
       kernel.productFlops = work.flops
       kernel.details = { work.summary }

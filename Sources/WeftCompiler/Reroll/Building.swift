@@ -70,6 +70,13 @@ extension IR {
       like: like, part: "concat")
   }
 
+  mutating func sum(_ terms: [Edge], like: Pack) throws -> Edge {
+    if terms.count == 1 { return terms[0] }
+    return node(
+      KnownOp.addN, terms, attrs: ["N": .int(Int64(terms.count))], shape: shape(terms[0]) ?? [],
+      like: like, part: "sum")
+  }
+
   mutating func stack(_ parts: [Edge], like: Pack) -> Edge {
     let sizes = [parts.count] + (shape(parts[0]) ?? [])
     return node(

@@ -1,4 +1,4 @@
-// What rolled packs become: operations over all steps at once, sums, and the links to the rest.
+// What rolled packs become: operations over all steps at once, and the links to the rest.
 
 internal import WeftGraph
 internal import WeftOps
@@ -207,66 +207,6 @@ extension Roller {
         inputs: pack.inputTypes, outputs: pack.outputs,
         tensors: { $0 < known.count ? known[$0] : nil },
         variables: { _ in throw WeftError(.internal, "no variable in a step") }))
-  }
-
-  // MARK: - Sums over all steps
-
-  mutating func emitReduction(_ reduction: Reduction) throws {
-    let pack = packs[reduction.pack]
-    guard let out = pack.outputs[0].shape.known else { return }
-    var total: Edge?
-    if pack.def === KnownOp.matMul, flag(reduction.pack, "transpose_a"),
-      !flag(reduction.pack, "transpose_b"), out.count == 2
-    {
-      total = try product(reduction.pack, pack, out)
-    } else if pack.def === KnownOp.biasAddGrad, pack.inputTypes[0].shape.rank == 2,
-      let rows = try allSteps(pack.inputs[0], like: pack), let sizes = ir.shape(rows)
-    {
-      let flat = try ir.reshape(rows, to: [sizes[0] * sizes[1], sizes[2]], like: pack)
-      total = ir.node(pack.def, [flat], attrs: pack.attrs, shape: out, like: pack, part: "all")
-    } else {
-      try emitBatch(reduction.pack)
-      guard let all = stacked[Key(pack: reduction.pack, port: 0)] else { return }
-      total = ir.node(
-        KnownOp.sum, [all, try ir.integers([0])], shape: out, like: pack, part: "sum")
-    }
-    guard let total else { return }
-    summed.insert(reduction.pack)
-    let lanes = Set(pack.lanes.compactMap { $0 })
-    let rest = ir.nodes[reduction.node].inputs.filter { !lanes.contains($0.node) }
-    if rest.isEmpty {
-      ir.replace([Edge(node: reduction.node, port: 0): total])
-    } else {
-      ir.nodes[reduction.node].inputs = [total] + rest
-      ir.nodes[reduction.node].attrs["N"] = .int(Int64(rest.count + 1))
-    }
-  }
-
-  // The sum over all steps of a^T d is A^T D of all rows. A joined a = [x, h] gives its rows apart.
-  private mutating func product(_ index: Int, _ pack: Pack, _ out: [Int]) throws -> Edge? {
-    guard let right = try flatRows(pack.inputs[1], pack) else { return nil }
-    var parts = [pack.inputs[0]]
-    if case .pack(let join, 0, 0, nil) = pack.inputs[0], packs[join].def === KnownOp.concat,
-      joinsColumns(join), !isRolled(join)
-    {
-      parts = Array(packs[join].inputs.dropLast())
-    }
-    var products: [Edge] = []
-    for part in parts {
-      guard let left = try flatRows(part, pack), let sizes = ir.shape(left) else { return nil }
-      products.append(
-        ir.node(
-          pack.def, [left, right], attrs: pack.attrs, shape: [sizes[1], out[1]], like: pack,
-          part: "all"))
-    }
-    return try ir.concat(products, axis: 0, like: pack)
-  }
-
-  private mutating func flatRows(_ input: PackInput, _ pack: Pack) throws -> Edge? {
-    guard let whole = try allSteps(input, like: pack), let sizes = ir.shape(whole),
-      sizes.count == 3
-    else { return nil }
-    return try ir.reshape(whole, to: [sizes[0] * sizes[1], sizes[2]], like: pack)
   }
 
   // MARK: - The rest of the graph

@@ -98,6 +98,8 @@ struct Roller {
   var isLive: [Bool] = []
   var outside: [Set<Int>] = []
   var reductions: [Reduction] = []
+  /// The pack and step of each node.
+  var placeOf: [Int: (pack: Int, lane: Int)] = [:]
   /// Values of all steps, first dimension the step, of packs that were rolled.
   var stacked: [Key: Edge] = [:]
   /// Packs whose sum over all steps was made without them.
@@ -120,6 +122,11 @@ struct Roller {
     self.ir = ir
     self.packs = packs
     self.steps = steps
+    for (index, pack) in packs.enumerated() {
+      for (lane, node) in pack.lanes.enumerated() {
+        if let node { placeOf[node] = (index, lane) }
+      }
+    }
   }
 
   /// The graph with loops, or nil when there is no recurrence.
@@ -210,10 +217,6 @@ struct Roller {
 
   private mutating func findUses() {
     let users = Users(ir)
-    var packOf: [Int: Int] = [:]
-    for (index, pack) in packs.enumerated() {
-      for case let id? in pack.lanes { packOf[id] = index }
-    }
     outside = Array(repeating: [], count: packs.count)
     reductions = []
     for (index, pack) in packs.enumerated() {
@@ -223,7 +226,7 @@ struct Roller {
         for port in pack.outputs.indices {
           let edge = Edge(node: id, port: port)
           if users.fetched(edge) { outside[index].insert(port) }
-          for use in users[edge] where packOf[use.node] == nil {
+          for use in users[edge] where placeOf[use.node] == nil {
             outside[index].insert(port)
             if ir.isOp(use.node, KnownOp.addN) {
               sums.insert(use.node)
@@ -234,7 +237,7 @@ struct Roller {
           }
         }
       }
-      for target in ir.targets where packOf[target] == index { outside[index].insert(-1) }
+      for target in ir.targets where placeOf[target]?.pack == index { outside[index].insert(-1) }
       if sums.count == 1, count == steps, pack.outputs.count == 1, let node = sums.first {
         reductions.append(Reduction(pack: index, node: node))
       }
