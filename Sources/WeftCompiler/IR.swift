@@ -31,6 +31,8 @@ package struct IRNode {
   package var rank: Int
   /// The condition and body, when the node is a loop.
   var loop: LoopNode?
+  /// The steps, when the node is a rolled recurrence.
+  var recurrence: LoopBody?
 
   package var isStateful: Bool {
     def.traits.contains(.stateful) || def.traits.contains(.random)

@@ -72,6 +72,9 @@ package let pipeline: [Pass] = [
     name: "reroll", purpose: "roll the steps of unrolled recurrences up into loops",
     run: { $0.reroll() }),
   Pass(
+    name: "liverows", purpose: "leave out steps of sequences that no loss depends on",
+    run: { $0.skipDeadRows() }),
+  Pass(
     name: "elementwise", purpose: "run elementwise nodes of one shape block by block as one",
     run: { $0.fuseElementwise() }),
 ]

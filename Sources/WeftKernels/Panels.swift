@@ -51,8 +51,8 @@ package struct PanelProduct<E: PanelElement>: Sendable {
   ) { withUnsafePointer(to: shape) { E.panelProduct($0, a, b, start, c) } }
 }
 
-/// A product with a matrix that many products share: C [m, n] = A [m, k] op(B), each on the thread
-/// that calls it.
+/// A product with a matrix that many products share: C [m, n] = A [m, k] op(B), of as many rows as
+/// each call says, on the thread that calls it.
 package struct SharedProduct: Sendable {
   /// Bytes of op(B) in panels.
   package let packedBytes: Int
@@ -61,15 +61,14 @@ package struct SharedProduct: Sendable {
   /// Multiplies A with the panels into C.
   package let run:
     @Sendable (
-      _ a: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ c: UnsafeMutableRawPointer
+      _ a: UnsafeRawPointer, _ packed: UnsafeRawPointer, _ c: UnsafeMutableRawPointer, _ m: Int
     ) -> Void
 
   /// For float32 and float64; nil for other types, and for what is beyond memory.
-  package init?(m: Int, n: Int, k: Int, transposingB: Bool, _ dtype: DType) {
-    guard m > 0, n > 0, k > 0, Double(n + 32) * Double(k) < 0x1p40 else { return nil }
+  package init?(n: Int, k: Int, transposingB: Bool, _ dtype: DType) {
+    guard n > 0, k > 0, Double(n + 32) * Double(k) < 0x1p40 else { return nil }
     func steps<E: PanelElement>(_: E.Type) -> (Int, Pack, Run) {
-      let product = PanelProduct<E>(m, n, k, lda: k, ldc: n)
-      return (
+      (
         E.wholePanels(n) * k * MemoryLayout<E>.stride,
         { b, packed in
           E.pack(
@@ -77,8 +76,8 @@ package struct SharedProduct: Sendable {
             column: transposingB ? k : 1, k: k, n: n,
             into: packed.assumingMemoryBound(to: E.self))
         },
-        { a, packed, c in
-          product.run(
+        { a, packed, c, m in
+          PanelProduct<E>(m, n, k, lda: k, ldc: n).run(
             a.assumingMemoryBound(to: E.self), packed.assumingMemoryBound(to: E.self),
             c.assumingMemoryBound(to: E.self))
         }
@@ -93,7 +92,7 @@ package struct SharedProduct: Sendable {
 
   private typealias Pack = @Sendable (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
   private typealias Run =
-    @Sendable (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+    @Sendable (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, Int) -> Void
 }
 
 /// An element type whose products go in panels.

@@ -10,10 +10,13 @@ package enum KnownOp {
   package static let add = [addRow, legacyAddRow]
   package static let subtract = subtractRow
   package static let multiply = multiplyRow
+  package static let negate = negateRow
   package static let addN = addNRow
   package static let sum = sumRow
   package static let relu = ActivationRows.relu
   package static let reluGrad = ActivationRows.reluGrad
+  /// f(y) dy: zero where the second operand is.
+  package static let activationGrads = [tanhGradRow, sigmoidGradRow]
   package static let sparseCrossEntropy = CrossEntropyRows.sparse
   package static let denseCrossEntropy = CrossEntropyRows.dense
   package static let pack = ConcatRows.pack

@@ -125,6 +125,30 @@ import WeftTensors
   }
 
   @Test(arguments: cells, CharacterModelConfiguration.Form.allCases)
+  func stepsBeyondTheEndAreLeftOut(
+    _ cell: CellKind, _ form: CharacterModelConfiguration.Form
+  ) throws {
+    for layers in [1, 2] {
+      let plan = try Model(cell, form, width: 12, layers: layers).plan()
+      let loops = plan.steps.filter { $0.kernel?.name.hasPrefix("loop") == true }
+      let skipping = loops.filter { step in
+        plan.arguments[step.argumentBase + step.inputCount - 1].type
+          == TensorType(.int32, Shape([33]))
+      }
+      func check() {
+        #expect(skipping.count == 2 * layers && loops.count == skipping.count, "\(layers) layers")
+      }
+      if cell == .gru && form == .tensorflow && layers == 2 {
+        withKnownIssue("one backward loop of two layers of TensorFlow's GRU stays unrolled") {
+          check()
+        }
+      } else {
+        check()
+      }
+    }
+  }
+
+  @Test(arguments: cells, CharacterModelConfiguration.Form.allCases)
   func sumsOverStepsCopyNothing(
     _ cell: CellKind, _ form: CharacterModelConfiguration.Form
   ) throws {

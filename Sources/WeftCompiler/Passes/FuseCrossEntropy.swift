@@ -22,21 +22,24 @@ extension IR {
 }
 
 /// The nodes around one cross-entropy.
-private struct CrossEntropyMatch {
-  let id: Int
-  let loss: Edge
-  let h: Edge
-  let weights: Edge
-  var bias: Edge?
-  let labels: Edge
-  var scale: Edge?
-  var mask: Edge?
-  var dh: Edge?
-  var dWeights: Edge?
-  var dBias: Edge?
-  var hasReLU = false
-  let isTransposed: Bool
-  let sizes: (rows: Int, inner: Int, classes: Int)
+struct CrossEntropyMatch {
+  /// The op that they become.
+  static let opName = "LinearCrossEntropy"
+
+  private let id: Int
+  private let loss: Edge
+  private let h: Edge
+  private let weights: Edge
+  private var bias: Edge?
+  private let labels: Edge
+  private var scale: Edge?
+  private var mask: Edge?
+  private var dh: Edge?
+  private var dWeights: Edge?
+  private var dBias: Edge?
+  private var hasReLU = false
+  private let isTransposed: Bool
+  private let sizes: (rows: Int, inner: Int, classes: Int)
 
   init?(_ ir: IR, _ id: Int, _ users: Users) {
     self.id = id
@@ -194,7 +197,7 @@ private struct CrossEntropyMatch {
     let outputs = (result("dh"), result("dWeights"), result("dBias"))
     let label = work.wantsGradient ? "linearCrossEntropyGrad" : "linearCrossEntropy"
     let def = OpDef.fused(
-      "LinearCrossEntropy", inputs: ["h", "weights", "labels"] + optional.map(\.0),
+      Self.opName, inputs: ["h", "weights", "labels"] + optional.map(\.0),
       outputs: ["loss"] + results.map(\.0),
       summary: "Dense layer, softmax cross-entropy and their gradients, in chunks of rows."
     ) { ctx in

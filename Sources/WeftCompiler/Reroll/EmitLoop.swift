@@ -39,20 +39,16 @@ extension Roller {
     // Whatever cannot be lowered is left as it was.
     guard let kernel = try? body.kernel() else { return try refuseLoop(members) }
     let first = packs[order.packs[0]]
-    let def = OpDef.fused(
-      body.opName, inputs: builder.inputs.indices.map { "x\($0)" },
-      outputs: builder.results.indices.map { "y\($0)" },
-      summary: "The steps of a recurrence, one after the other."
-    ) { _ in kernel }
     let types = builder.results.map { key in
       let type = packs[key.pack].outputs[key.port]
       return TensorType(type.dtype, Shape([steps] + (type.shape.known ?? [])))
     }
     let id = ir.append(
       IRNode(
-        name: "\(first.name)/loop", def: def, attrs: [:], inputs: builder.inputs, controls: [],
+        name: "\(first.name)/loop", def: body.definition(kernel), attrs: [:],
+        inputs: builder.inputs, controls: [],
         outputs: types, handles: types.map { _ in nil }, origin: first.origin, kind: .op,
-        rank: first.rank))
+        rank: first.rank, recurrence: body))
     for (port, key) in builder.results.enumerated() { stacked[key] = Edge(node: id, port: port) }
   }
 

@@ -48,6 +48,16 @@ struct LoopBody: Sendable {
   var inputTypes: [TensorType]
   /// Rows of the batch, when every row goes its own way through all steps; else 0.
   var rows = 0
+  /// Set when one more input holds each row's number of steps, and the loop leaves out the others.
+  var lengths: Lengths?
+
+  struct Lengths: Sendable {
+    /// For each result, whether the steps left out become zero; else they hold anything.
+    var fills: [Bool]
+  }
+
+  /// The inputs of the loop's node, before its results.
+  var argumentCount: Int { inputTypes.count + (lengths == nil ? 0 : 1) }
 
   /// Rows of one chunk, which one thread takes through all steps: by the batch alone.
   var chunk: Int {
@@ -169,11 +179,9 @@ struct LoopBody: Sendable {
 
   // A product within a chunk of rows, on the chunk's thread.
   private func product(_ op: Op, rows count: Int) -> Kernel? {
-    guard let shared = sharedMatrix(op), let product = shared.product(rows: count) else {
-      return nil
-    }
+    guard let shared = sharedMatrix(op), let product = shared.product else { return nil }
     var kernel = Kernel("matmul", flops: 2 * count * shared.n * shared.k) { call in
-      product.run(call.rawInput(0), call.rawInput(1), call.rawOutput(0))
+      product.run(call.rawInput(0), call.rawInput(1), call.rawOutput(0), count)
     }
     kernel.productFlops = kernel.flops
     return kernel
@@ -189,9 +197,7 @@ struct LoopBody: Sendable {
     var k: Int
     var dtype: DType
 
-    func product(rows: Int) -> SharedProduct? {
-      SharedProduct(m: rows, n: n, k: k, transposingB: isTransposed, dtype)
-    }
+    var product: SharedProduct? { SharedProduct(n: n, k: k, transposingB: isTransposed, dtype) }
   }
 
   /// The matrix of a product whose panels chunks share; nil where one chunk is all, whose products
@@ -204,7 +210,7 @@ struct LoopBody: Sendable {
     let matrix = SharedMatrix(
       input: input, isTransposed: transposed, n: b[transposed ? 0 : 1], k: b[transposed ? 1 : 0],
       dtype: op.inputTypes[1].dtype)
-    return matrix.product(rows: chunk) == nil ? nil : matrix
+    return matrix.product == nil ? nil : matrix
   }
 
   /// Those of all products, and where each lies among their panels.
@@ -214,7 +220,7 @@ struct LoopBody: Sendable {
       guard let matrix = sharedMatrix(op), !list.contains(where: { $0.matrix == matrix }) else {
         continue
       }
-      let bytes = ((matrix.product(rows: chunk)?.packedBytes ?? 0) + 63) & ~63
+      let bytes = ((matrix.product?.packedBytes ?? 0) + 63) & ~63
       list.append((matrix, list.last.map { $0.offset + $0.bytes } ?? 0, bytes))
     }
     return list

@@ -10,7 +10,7 @@ internal import WeftTensors
 struct LoopProgram: Sendable {
   /// Where an argument lies, as a function of the step.
   struct Address: Sendable {
-    enum Base: Sendable {
+    enum Base: Sendable, Equatable {
       /// An input or output of the loop, by its place among the arguments.
       case argument(Int)
       /// Memory of the chunk.
@@ -32,9 +32,32 @@ struct LoopProgram: Sendable {
     var boundary: (argument: Int, rowBytes: Int)?
     /// Whether two halves, `stride` bytes apart, serve even and odd steps.
     var alternates = false
+    /// Where live rows are put side by side in place of the argument's rows: one of `stages`.
+    var stage: Int?
+    /// The same for the boundary of a value that lies in the chunk's memory.
+    var boundaryStage: Int?
+  }
+
+  /// Rows of an argument that are live in a step, side by side in the chunk's memory.
+  struct StagedRows: Sendable {
+    var address: Address
+    /// Bytes from the start of the chunk's memory.
+    var offset: Int
+    var role: Role
+
+    enum Role: Sendable {
+      /// There before the step.
+      case operand
+      /// There before it, and needed only where a boundary is.
+      case boundary
+      /// Made by the step.
+      case result
+    }
   }
 
   enum Unit: Sendable {
+    /// A product with panels that all chunks share.
+    case product(SharedProduct)
     case kernel(@Sendable (borrowing KernelCall) throws -> Void, inputCount: Int, scratch: Int)
     case program(RowProgram, registers: Int)
   }
@@ -42,6 +65,8 @@ struct LoopProgram: Sendable {
   /// What a step does, each with its first address.
   var units: [(unit: Unit, first: Int)] = []
   var addresses: [Address] = []
+  /// Empty unless rows have lengths of their own.
+  var stages: [StagedRows] = []
   /// Bytes of memory for one chunk.
   var localBytes = 0
   let rows: Int
@@ -60,6 +85,7 @@ struct LoopProgram: Sendable {
     kernels = try body.ops.map { try body.lower($0, rows: rows) }
     let plan = schedule()
     try place(plan)
+    placeStages()
   }
 
   /// Floating-point operations of one step, and those of products among them.
@@ -180,10 +206,14 @@ struct LoopProgram: Sendable {
             let offset = shared.first { $0.matrix == matrix }?.offset ?? 0
             addresses.append(Address(base: .shared, offset: offset))
           } else {
-            addresses.append(try address(ref, body.inputHasRows(op, place)))
+            add(try address(ref, body.inputHasRows(op, place)))
           }
         }
-        for id in op.outputs { addresses.append(try home(id)) }
+        for id in op.outputs { add(try home(id)) }
+        if let product = body.sharedMatrix(op)?.product {
+          units.append((.product(product), first))
+          continue
+        }
         let offset = scratch[unit].map { plan.offsets[$0] } ?? 0
         switch kernels[ops[0]].action {
         case .call(let function):
@@ -222,6 +252,40 @@ struct LoopProgram: Sendable {
     return try size(type, rows: body.rows) / body.rows
   }
 
+  // Adds an address; rows of arguments are staged where only some of them are live.
+  private mutating func add(_ address: Address) {
+    var address = address
+    if body.lengths != nil {
+      if case .argument(let index) = address.base, address.rowBytes > 0 {
+        let isResult = index >= body.argumentCount && address.shift == 0
+        address.stage = stage(address, isResult ? .result : .operand)
+      } else if let boundary = address.boundary, boundary.rowBytes > 0 {
+        var source = Address(base: .argument(boundary.argument), rowBytes: boundary.rowBytes)
+        (source.shift, source.valid) = (address.shift, address.valid)
+        address.boundaryStage = stage(source, .boundary)
+      }
+    }
+    addresses.append(address)
+  }
+
+  private mutating func stage(_ address: Address, _ role: StagedRows.Role) -> Int {
+    let known = stages.firstIndex { stage in
+      let other = stage.address
+      return stage.role == role && other.base == address.base && other.shift == address.shift
+        && other.boundary?.argument == address.boundary?.argument
+    }
+    if let known { return known }
+    stages.append(StagedRows(address: address, offset: 0, role: role))
+    return stages.count - 1
+  }
+
+  private mutating func placeStages() {
+    for index in stages.indices {
+      stages[index].offset = localBytes
+      localBytes += aligned(rows * stages[index].address.rowBytes)
+    }
+  }
+
   // Where a value is written in the current step.
   private func home(
     _ id: Int, shift: Int = 0, boundary: Int? = nil, isRead: Bool = false
@@ -229,7 +293,7 @@ struct LoopProgram: Sendable {
     let value = body.values[id]
     var address = Address(base: .local)
     if let result = value.result {
-      address.base = .argument(body.inputTypes.count + result)
+      address.base = .argument(body.argumentCount + result)
       address.stride = try size(value.type, rows: body.rows)
       address.rowBytes = try rowBytes(value.type)
     } else {
@@ -291,7 +355,7 @@ struct LoopProgram: Sendable {
     func addOperand(
       _ address: Address, _ type: TensorType, _ hasRows: Bool
     ) -> Int {
-      addresses.append(address)
+      add(address)
       let column = column(type)
       operands.append((column, hasRows ? column.count * column.bytes : 0))
       return operands.count - 1

@@ -1,0 +1,148 @@
+// Steps of sequences that no loss depends on: left out where that is so, and nowhere else.
+
+import Testing
+import Weft
+import WeftCompiler
+
+@Suite struct LiveRowTests {
+  private static let (steps, batch, inputs, units, classes) = (9, 40, 3, 4, 11)
+
+  /// A recurrent net with weighted losses, in either order of steps and sequences.
+  private struct Net {
+    let graph = Graph()
+    let x, weights, labels, loss: Output
+    let states: [Output]
+    let rows: Output
+    var gradients: [Output] = []
+    let matrices: [Output]
+
+    init(batchMajor: Bool = false, backwards: Bool = false, usesRows: Bool = false) throws {
+      x = try graph.placeholder(.float64, shape: Shape([steps, batch, inputs]))
+      weights = try graph.placeholder(.float64, shape: Shape([steps * batch]))
+      labels = try graph.placeholder(.int32, shape: Shape([steps * batch]))
+      let w = try graph.placeholder(.float64, shape: Shape([inputs, units]))
+      let u = try graph.placeholder(.float64, shape: Shape([units, units]))
+      let v = try graph.placeholder(.float64, shape: Shape([units, classes]))
+      let b = try graph.placeholder(.float64, shape: Shape([units]))
+      matrices = [w, u, v, b]
+      var h = try graph.constant(try Tensor(zeros: .float64, shape: [batch, units]))
+      var all: [Output] = []
+      let slices = try unstack(x)
+      for slice in backwards ? slices.reversed() : slices {
+        h = try tanh(matmul(slice, w) + matmul(h, u) + b)
+        all.append(h)
+      }
+      states = all
+      let stacked = try stack(all, axis: batchMajor ? 1 : 0)
+      rows = try stacked.reshaped(to: [steps * batch, units])
+      let losses = try sparseSoftmaxCrossEntropy(labels: labels, logits: matmul(rows, v))
+      var total = try sum(losses * weights)
+      if usesRows { total = try total + sum(square(rows)) }
+      loss = total
+      for case .dense(let slope)? in try WeftOps.gradients(
+        of: [loss], withRespectTo: [x, w, u, v, b])
+      {
+        gradients.append(slope)
+      }
+    }
+
+    private func session(without: Set<String>, threads: Int) -> Session {
+      var options = SessionOptions(threads: threads)
+      options.compile.disabled = without
+      options.compile.checksPasses = true
+      return Session(graph, options: options)
+    }
+
+    func run(
+      _ fetches: [Output], weights mask: [Double], without: Set<String> = [], threads: Int = 2
+    ) throws -> [Tensor] {
+      let values = (0..<steps * batch * inputs).map { Double($0 * 7 % 23) / 10 - 1 }
+      let classes = (0..<steps * batch).map { Int32($0 * 5 % 11) }
+      var feeds = [
+        x: try Tensor(values, shape: [steps, batch, inputs]),
+        labels: try Tensor(classes, shape: [steps * batch]),
+      ]
+      for matrix in matrices {
+        let sizes = matrix.shape.known ?? []
+        let values = (0..<sizes.reduce(1, *)).map { Double($0 * 13 % 17) / 20 - 0.4 }
+        feeds[matrix] = try Tensor(values, shape: sizes)
+      }
+      let session = session(without: without, threads: threads)
+      // The second run has the memory of one with other lengths.
+      feeds[weights] = try Tensor(mask.map { 1 - $0 }, shape: [steps * batch])
+      _ = try session.run(fetches, feeds: feeds)
+      feeds[weights] = try Tensor(mask, shape: [steps * batch])
+      return try session.run(fetches, feeds: feeds)
+    }
+
+    /// How many loops of the plan leave out steps.
+    func skippingLoops(_ fetches: [Output]) throws -> (skipping: Int, all: Int) {
+      let plan = try session(without: [], threads: 1).plan(
+        fetches.map(\.edge),
+        feeds: ([x, weights, labels] + matrices).map { ($0.edge, TensorType($0.dtype, $0.shape)) })
+      let loops = plan.steps.filter { $0.kernel?.name.hasPrefix("loop") == true }
+      let lengths = TensorType(.int32, Shape([batch]))
+      let skipping = loops.filter { step in
+        (0..<step.inputCount).contains { plan.arguments[step.argumentBase + $0].type == lengths }
+      }
+      return (skipping.count, loops.count)
+    }
+  }
+
+  /// Weights by the length of each sequence, in either order; `hole` is one row of weight zero.
+  private func weights(_ lengths: [Int], batchMajor: Bool, hole: Bool = false) -> [Double] {
+    let (steps, batch) = (Self.steps, Self.batch)
+    return (0..<steps * batch).map { row in
+      let (b, t) = batchMajor ? (row / steps, row % steps) : (row % batch, row / batch)
+      if hole && t == 1 && b % 3 == 0 { return 0 }
+      return t < lengths[b] ? 0.1 + Double(b % 4) / 10 : 0
+    }
+  }
+
+  private static let lengths: [[Int]] = [
+    (0..<batch).map { $0 * 7 % (steps + 1) }, (0..<batch).map { _ in steps },
+    (0..<batch).map { _ in 0 }, (0..<batch).map { $0 == 17 ? 5 : 0 },
+    (0..<batch).map { $0 % 2 == 0 ? steps : 1 },
+  ]
+
+  @Test(arguments: [false, true]) func valuesAreTheSame(_ batchMajor: Bool) throws {
+    let net = try Net(batchMajor: batchMajor)
+    let fetches = [net.loss] + net.gradients
+    #expect(try net.skippingLoops(fetches) == (2, 2))
+    for lengths in Self.lengths {
+      for hole in [false, true] {
+        let mask = weights(lengths, batchMajor: batchMajor, hole: hole)
+        let plain = try net.run(fetches, weights: mask, without: ["liverows"])
+        let short = try net.run(fetches, weights: mask)
+        for (index, (a, b)) in zip(plain, short).enumerated() {
+          let pairs = zip(try a.array(of: Double.self), try b.array(of: Double.self))
+          let worst = pairs.reduce(0) { max($0, abs($1.0 - $1.1)) }
+          #expect(worst <= 1e-13, "\(lengths), hole \(hole), value \(index)")
+        }
+        let one = try net.run(fetches, weights: mask, threads: 1)
+        for (a, b) in zip(one, short) { #expect(a.isIdentical(to: b)) }
+      }
+    }
+  }
+
+  @Test func whatElseIsReadKeepsAllSteps() throws {
+    let mask = weights(Self.lengths[0], batchMajor: false)
+    func check(_ net: Net, _ more: [Output], _ expected: (Int, Int)) throws {
+      let fetches = [net.loss] + net.gradients + more
+      #expect(try net.skippingLoops(fetches) == expected)
+      let plain = try net.run(fetches, weights: mask, without: Set(optionalPasses))
+      for (index, (a, b)) in zip(plain, try net.run(fetches, weights: mask)).enumerated() {
+        let pairs = zip(try a.array(of: Double.self), try b.array(of: Double.self))
+        #expect(pairs.allSatisfy { abs($0 - $1) <= 1e-13 }, "value \(index)")
+      }
+    }
+    let net = try Net()
+    // The forward loop's values are fetched: only the backward loop knows of zeros.
+    try check(net, [net.rows], (1, 2))
+    try check(net, [net.states[6]], (1, 2))
+    // From the last step to the first: steps beyond the end come first, and count.
+    try check(try Net(backwards: true), [], (0, 2))
+    // Another loss takes all rows.
+    try check(try Net(usesRows: true), [], (0, 2))
+  }
+}
