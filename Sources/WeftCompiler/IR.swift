@@ -29,10 +29,24 @@ package struct IRNode {
   package var kind: IRKind
   /// Creation order in the graph, which the scheduler prefers.
   package var rank: Int
+  /// What the node holds beside its kernel. Few nodes have it: it takes one word of the others.
+  var content: Content?
+
+  indirect enum Content {
+    case loop(LoopNode)
+    case recurrence(LoopBody)
+  }
+
   /// The condition and body, when the node is a loop.
-  var loop: LoopNode?
+  var loop: LoopNode? {
+    get { if case .loop(let loop) = content { loop } else { nil } }
+    set { content = newValue.map { .loop($0) } }
+  }
   /// The steps, when the node is a rolled recurrence.
-  var recurrence: LoopBody?
+  var recurrence: LoopBody? {
+    get { if case .recurrence(let body) = content { body } else { nil } }
+    set { content = newValue.map { .recurrence($0) } }
+  }
 
   package var isStateful: Bool {
     def.traits.contains(.stateful) || def.traits.contains(.random)
@@ -61,7 +75,10 @@ package struct IR {
 
   /// Live ids with inputs before users; ids of smaller rank first among the ready.
   /// Shorter than `liveCount` when there is a cycle.
-  package func order(priority: (IRNode) -> Int = { $0.rank }) -> [Int] {
+  package func order() -> [Int] { order { nodes[$0].rank } }
+
+  /// The same with another priority of ids.
+  func order(priority: (Int) -> Int) -> [Int] {
     var pending = [Int](repeating: 0, count: nodes.count)
     var users = [[Int]](repeating: [], count: nodes.count)
     for id in nodes.indices where live[id] {
@@ -75,7 +92,7 @@ package struct IR {
       }
     }
     // Priority in the high bits, id in the low ones: one heap of integers.
-    func key(_ id: Int) -> Int { (priority(nodes[id]) << 32) | id }
+    func key(_ id: Int) -> Int { (priority(id) << 32) | id }
     var ready = MinHeap()
     for id in nodes.indices where live[id] && pending[id] == 0 { ready.insert(key(id)) }
     var order: [Int] = []

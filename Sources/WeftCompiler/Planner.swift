@@ -40,11 +40,7 @@ package struct Planner {
     self.ir = ir
     self.options = options
     self.sessionSeed = sessionSeed
-    // Writes come as late as dependencies allow: whatever is not ordered after a write sees the
-    // value from before it, as TensorFlow's gated gradients do, and reads need no copy.
-    order = ir.order { node in
-      node.rank + (node.def.traits.contains(.writesVariable) ? 1 << 30 : 0)
-    }
+    order = ir.schedule()
     position = [Int](repeating: -1, count: ir.nodes.count)
     for (index, id) in order.enumerated() { position[id] = index }
   }

@@ -83,6 +83,25 @@ import WeftTensors
       })
   }
 
+  @Test func valuesAreUsedUpBeforeOthersAreMade() throws {
+    // All large values are made before the first is used; and a write, which comes last in any order.
+    let graph = Graph()
+    let x = try graph.placeholder(.float32, shape: Shape([256, 1]))
+    let v = try graph.variable("v", initialValue: try graph.constant(Float(2)))
+    let large = try (0..<20).map {
+      try x * (try graph.constant([Float](repeating: Float($0), count: 256)))
+    }
+    let before = try v.value + 0
+    let write = try assign(v, try v.value * 3)
+    let small = try large.map { try sum($0) + before }
+    let plan = try Session(graph).plan(
+      small.map(\.edge), feeds: [(x.edge, TensorType(.float32, Shape([256, 1])))],
+      targets: [write.id])
+    #expect(plan.arenaBytes >= 256 * 256 * 4)
+    #expect(plan.arenaBytes < 3 * 256 * 256 * 4)
+    #expect(plan.steps.last?.def.name == "AssignVariableOp")
+  }
+
   @Test func partsOfAValueShareItsMemory() throws {
     let graph = Graph()
     let input = try graph.placeholder(.float32, shape: Shape([8, 4, 16]))

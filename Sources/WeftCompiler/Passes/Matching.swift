@@ -17,9 +17,9 @@ struct Users {
   init(_ ir: IR) {
     var base: [Int] = []
     var count = 0
-    for node in ir.nodes {
+    for id in ir.nodes.indices {
       base.append(count)
-      count += node.outputs.count
+      count += ir.nodes[id].outputs.count
     }
     table = Array(repeating: [], count: count)
     isFetched = Array(repeating: false, count: count)
@@ -60,13 +60,15 @@ struct Users {
 extension IR {
   /// Whether a node's output is its first input under another shape, with no effect beside.
   func isPlainView(_ id: Int) -> Bool {
-    let node = nodes[id]
-    guard case .op = node.kind, node.def.traits.contains(.view), !node.isStateful,
-      !node.def.traits.contains(.readsVariable), node.outputs.count == 1,
-      let first = node.inputs.first
+    // The node is looked at where it is: a copy would count references to all that it holds.
+    let traits = nodes[id].def.traits
+    guard traits.contains(.view), case .op = nodes[id].kind, !nodes[id].isStateful,
+      !traits.contains(.readsVariable), nodes[id].outputs.count == 1,
+      let first = nodes[id].inputs.first
     else { return false }
-    return !type(first).isReference && !node.outputs[0].isReference
-      && type(first).dtype == node.outputs[0].dtype && type(first).dtype.isPlain
+    let (source, result) = (type(first), nodes[id].outputs[0])
+    return !source.isReference && !result.isReference && source.dtype == result.dtype
+      && source.dtype.isPlain
   }
 
   /// The value that `edge` is a view of.

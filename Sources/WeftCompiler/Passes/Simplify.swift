@@ -87,6 +87,7 @@ extension IR {
   /// Nodes that compute the same from the same become one.
   mutating func mergeCommon() {
     var seen: [Key: Int] = [:]
+    seen.reserveCapacity(liveCount)
     var into = Array(nodes.indices)
     for id in order() {
       nodes[id].inputs = nodes[id].inputs.map { Edge(node: into[$0.node], port: $0.port) }

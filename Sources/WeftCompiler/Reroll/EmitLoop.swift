@@ -48,7 +48,7 @@ extension Roller {
         name: "\(first.name)/loop", def: body.definition(kernel), attrs: [:],
         inputs: builder.inputs, controls: [],
         outputs: types, handles: types.map { _ in nil }, origin: first.origin, kind: .op,
-        rank: first.rank, recurrence: body))
+        rank: first.rank, content: .recurrence(body)))
     for (port, key) in builder.results.enumerated() { stacked[key] = Edge(node: id, port: port) }
   }
 
