@@ -16,6 +16,12 @@ package enum IRKind {
   case variable(VariableCell)
 }
 
+/// A node of a loop's body.
+struct BodyNode: Hashable {
+  let loop: Int
+  let node: Int
+}
+
 /// One node of the compiler's working graph. Ids are places in `IR.nodes`.
 package struct IRNode {
   package var name: String
@@ -29,6 +35,8 @@ package struct IRNode {
   package var kind: IRKind
   /// Creation order in the graph, which the scheduler prefers.
   package var rank: Int
+  /// The node of a loop's body that it is one step of, where the loop was written out.
+  var bodyNode: BodyNode?
   /// What the node holds beside its kernel. Few nodes have it: it takes one word of the others.
   var content: Content?
 

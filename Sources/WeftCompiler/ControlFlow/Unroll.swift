@@ -60,6 +60,8 @@ extension IR {
     var body = loop.body
     body.targets = []
     body.markLive()
+    // What is equal in every step is so in the body; in one step alone nothing may become one.
+    body.mergeCommon()
     let sequence = body.order()
     guard sequence.count * trips <= IR.unrolledNodes - nodes.count else {
       throw WeftError(.resourceExhausted, "the loop is too long to be written out")
@@ -88,6 +90,7 @@ extension IR {
           copy.rank = node.rank
           copy.inputs = copy.inputs.map(outer)
           copy.controls = copy.controls.compactMap { shared[$0] ?? place[$0] } + node.controls
+          copy.bodyNode = BodyNode(loop: id, node: inner)
           place[inner] = append(copy)
           if copy.def.traits.contains(.readsVariable) { readers.append(nodes.count - 1) }
         }

@@ -7,10 +7,17 @@ internal import WeftTensors
 extension IR {
   /// Nodes whose every output is known become constants; their inputs are no longer needed.
   mutating func fold() {
+    // A value that is known in some steps of a loop that was written out stays: it would make them
+    // unlike the others.
+    var open = Set<BodyNode>()
+    for id in nodes.indices where live[id] && known[Edge(node: id, port: 0)] == nil {
+      if let body = nodes[id].bodyNode { open.insert(body) }
+    }
     for id in nodes.indices where live[id] {
       guard case .op = nodes[id].kind, nodes[id].outputs.count == 1, !nodes[id].isStateful,
         nodes[id].controls.isEmpty, let value = known[Edge(node: id, port: 0)]
       else { continue }
+      if let body = nodes[id].bodyNode, open.contains(body) { continue }
       nodes[id].kind = .constant(value)
       nodes[id].inputs = []
     }
@@ -86,7 +93,9 @@ extension IR {
 
   /// Nodes that compute the same from the same become one.
   mutating func mergeCommon() {
-    var seen: [Key: Int] = [:]
+    var seen: [Key: [Int]] = [:]
+    /// For each node the nodes of loops' bodies that it stands for.
+    var bodies: [Int: [Int: Int]] = [:]
     seen.reserveCapacity(liveCount)
     var into = Array(nodes.indices)
     for id in order() {
@@ -120,11 +129,19 @@ extension IR {
       let key = Key(
         op: constant == nil ? node.def.name : "", attrs: attrs, inputs: node.inputs,
         controls: node.controls, constant: constant, outputs: node.outputs)
-      if let first = seen[key] {
+      // Nodes of one loop that was written out stay apart unless they are so in every step: those of
+      // one step alone would make it unlike the others.
+      let body = node.bodyNode
+      let first = seen[key, default: []].first { other in
+        guard let body, let known = bodies[other]?[body.loop] else { return true }
+        return known == body.node
+      }
+      if let first {
         into[id] = first
       } else {
-        seen[key] = id
+        seen[key, default: []].append(id)
       }
+      if let body { bodies[first ?? id, default: [:]][body.loop] = body.node }
     }
     fetches = fetches.map { Edge(node: into[$0.node], port: $0.port) }
     targets = targets.map { into[$0] }
