@@ -239,21 +239,30 @@ extension RandomKernels {
         }
       }
     }
-    func run<E: StateNumber>(_: E.Type, _ wide: (E) -> Double) {
-      let x = logits.assumingMemoryBound(to: E.self)
+    func run(_ widen: (_ row: Int, _ weights: UnsafeMutablePointer<Double>) -> Void) {
       let tasks = multinomialTasks(rows: rows)
       pool.parallel(tasks) { task in
         let weights = cumulative + task * classes
         for row in task * rows / tasks..<(task + 1) * rows / tasks {
-          let from = x + row * classes
-          for k in 0..<classes { weights[k] = wide(from[k]) }
-          let total = weft_draw_sums_f64(weights, classes)
-          draw(row, total, weights)
+          widen(row, weights)
+          draw(row, weft_draw_sums_f64(weights, classes), weights)
         }
       }
     }
+    func run<E: StateNumber>(_: E.Type, _ wide: (E) -> Double) {
+      let x = logits.assumingMemoryBound(to: E.self)
+      run { row, weights in
+        for k in 0..<classes { weights[k] = wide(x[row * classes + k]) }
+      }
+    }
     switch dtype {
-    case .float32: run(Float.self) { Double($0) }
+    case .float32:
+      // Not by a function for each element: models draw from these.
+      let x = logits.assumingMemoryBound(to: Float.self)
+      run { row, weights in
+        let from = x + row * classes
+        for k in 0..<classes { weights[k] = Double(from[k]) }
+      }
     case .float64: run(Double.self) { $0 }
     case .bfloat16: run(BFloat16.self) { Double($0.float) }
     #if !(os(macOS) && arch(x86_64))

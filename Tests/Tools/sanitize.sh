@@ -1,11 +1,12 @@
 #!/bin/sh
 # Runs the tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer.
 #
-#   sanitize.sh [--short] [address] [undefined] [thread]
+#   sanitize.sh [--short] [address] [thread]
 #
-# Without names, all three. --short runs the suites that each one is most likely to tell something
-# about, in the time that continuous integration has; else every test runs. Each has a build folder
-# of its own, .build-address and so on. Ends with 1 when a test fails or a sanitizer reports.
+# "address" looks for undefined behavior, too. Without names, both. --short runs the suites that each
+# one is most likely to tell something about, in the time that continuous integration has; else every
+# test runs. Each has a build folder of its own, .build-address and .build-thread. Ends with 1 when a
+# test fails or a sanitizer reports.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -14,13 +15,13 @@ chosen=""
 for word in "$@"; do
   case $word in
     --short) short=1 ;;
-    address|undefined|thread) chosen="$chosen $word" ;;
+    address|thread) chosen="$chosen $word" ;;
     *)
-      echo "usage: sanitize.sh [--short] [address] [undefined] [thread]" >&2
+      echo "usage: sanitize.sh [--short] [address] [thread]" >&2
       exit 64 ;;
   esac
 done
-[ -n "$chosen" ] || chosen="address undefined thread"
+[ -n "$chosen" ] || chosen="address thread"
 
 # The Swift runtime keeps what it makes once until the end, which is no leak.
 export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1"
@@ -35,17 +36,14 @@ for name in $chosen; do
   failed=""
   case $name in
     address)
-      flags="--sanitize=address"
-      suites="CWeftVectorMathTests|WeftFormatsTests|LoopTests|ThreadTests|HostileDataTests|MemoryLimitTests" ;;
-    undefined)
       # Swift's --sanitize=undefined is refused on Linux, and Swift's own arithmetic traps anyway:
       # the C loops are what there is to check. Traps need no run-time library, and name the line.
-      flags="-Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined"
-      suites="CWeftVectorMathTests|LoopTests" ;;
+      flags="--sanitize=address -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined"
+      suites="CWeftVectorMathTests|WeftFormatsTests|LoopTests|ThreadTests|HostileDataTests|MemoryLimitTests|LiveRowTests|OverlapTests" ;;
     thread)
       # Indirect functions are chosen before this sanitizer is ready: one version of each loop.
       flags="--sanitize=thread -Xcc -DWEFT_NO_CLONES"
-      suites="ThreadTests|LoopTests|TextGeneratorTests" ;;
+      suites="ThreadTests|LoopTests|TextGeneratorTests|LiveRowTests" ;;
   esac
   set -- -c release -Xswiftc -enable-testing --scratch-path ".build-$name"
   [ -z "$short" ] || set -- "$@" --filter "$suites"
