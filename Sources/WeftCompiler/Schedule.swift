@@ -12,7 +12,7 @@ extension IR {
     let isWrite = nodes.indices.map { nodes[$0].def.traits.contains(.writesVariable) ? 1 << 30 : 0 }
     let created = order { nodes[$0].rank + isWrite[$0] }
     let place = depthFirst()
-    let deep = order { place[$0] + isWrite[$0] }
+    let deep = order { isWrite[$0] > 0 ? nodes[$0].rank + isWrite[$0] : place[$0] }
     return peakBytes(deep) < peakBytes(created) ? deep : created
   }
 

@@ -47,6 +47,9 @@ struct LiveRowFinder {
   var zero: [Edge: RowLayout] = [:]
   /// Values whose rows beyond the end are not needed.
   var unneeded: [Edge: RowLayout] = [:]
+  /// Values whose rows beyond the end something reads, be it only to pass them on to where they must
+  /// be numbers.
+  var read: Set<Edge> = []
 
   init?(_ ir: IR, crossEntropy id: Int) {
     self.ir = ir
@@ -64,6 +67,7 @@ struct LiveRowFinder {
     order = ir.order()
     findZero()
     findUnneeded()
+    findRead()
   }
 
   // Steps, rows of a step, and which of them come first in the rows of `edge`: from the loop that

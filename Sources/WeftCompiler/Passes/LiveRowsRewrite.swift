@@ -33,23 +33,28 @@ extension LiveRowFinder {
     return nil
   }
 
-  // Whether anything reads the rows of `edge` beyond the end, be it only to pass them on to where
-  // they must be numbers.
-  private func isRead(_ edge: Edge) -> Bool {
-    if users.fetched(edge) { return true }
-    return users[edge].contains { use in
-      if let body = ir.nodes[use.node].recurrence { return !isSkipped(use.node, body) }
-      if let product = product(use.node) {
-        if case .rows = product { return use.input != 0 }
-        return false
+  /// Finds what is read, users before makers.
+  mutating func findRead() {
+    for node in order.reversed() {
+      for port in ir.nodes[node].outputs.indices {
+        let edge = Edge(node: node, port: port)
+        if users.fetched(edge) || users[edge].contains(where: { reads($0) }) { read.insert(edge) }
       }
-      let passes =
-        ir.isPlainView(use.node) || ir.swapsSteps(use.node) || stepsCut(use.node) != nil
-        || ir.rowwiseInputs(use.node)?.contains(use.input) == true
-      guard passes else { return true }
-      return ir.nodes[use.node].outputs.indices.contains {
-        isRead(Edge(node: use.node, port: $0))
-      }
+    }
+  }
+
+  private func reads(_ use: Users.Use) -> Bool {
+    if let body = ir.nodes[use.node].recurrence { return !isSkipped(use.node, body) }
+    if let product = product(use.node) {
+      if case .rows = product { return use.input != 0 }
+      return false
+    }
+    let passes =
+      ir.isPlainView(use.node) || ir.swapsSteps(use.node) || stepsCut(use.node) != nil
+      || ir.rowwiseInputs(use.node)?.contains(use.input) == true
+    guard passes else { return true }
+    return ir.nodes[use.node].outputs.indices.contains {
+      read.contains(Edge(node: use.node, port: $0))
     }
   }
 
@@ -63,7 +68,7 @@ extension LiveRowFinder {
     for id in loops {
       guard var body = ir.nodes[id].recurrence else { continue }
       body.lengths = LoopBody.Lengths(
-        fills: ir.nodes[id].outputs.indices.map { isRead(Edge(node: id, port: $0)) })
+        fills: ir.nodes[id].outputs.indices.map { read.contains(Edge(node: id, port: $0)) })
       let kernel = try body.kernel()
       ir.nodes[id].inputs.append(lengths)
       ir.nodes[id].recurrence = body
@@ -108,10 +113,11 @@ extension LiveRowFinder {
     guard let a = ir.shape(node.inputs[0]), let c = node.outputs[0].shape.known,
       let product = LiveRowsProduct(
         LiveRows(steps: layout.count, batch: batch, first: layout.first), n: c[1], k: a[1],
-        transposingB: transposed, fills: isRead(Edge(node: id, port: 0)), node.outputs[0].dtype)
+        transposingB: transposed, fills: read.contains(Edge(node: id, port: 0)),
+        node.outputs[0].dtype)
     else { return }
     replace(
-      id, lengths, flops: 2 * rows(layout) * a[1] * c[1], scratchBytes: product.scratchBytes,
+      id, lengths, flops: flops(rows(layout), a[1], c[1]), scratchBytes: product.scratchBytes,
       in: &ir
     ) { call in
       product.run(
@@ -128,12 +134,16 @@ extension LiveRowFinder {
         node.outputs[0].dtype)
     else { return }
     replace(
-      id, lengths, flops: 2 * rows(layout) * c[0] * c[1], scratchBytes: sum.scratchBytes, in: &ir
+      id, lengths, flops: flops(rows(layout), c[0], c[1]), scratchBytes: sum.scratchBytes, in: &ir
     ) { call in
       sum.run(
         call.rawInput(0), call.rawInput(1), lengths: call.input(2, as: Int32.self),
         call.rawOutput(0), scratch: call.scratch, pool: call.pool)
     }
+  }
+
+  private func flops(_ m: Int, _ n: Int, _ k: Int) -> Int {
+    Int(min(2 * Double(m) * Double(n) * Double(k), 0x1p62))
   }
 
   private func replace(
