@@ -1,8 +1,11 @@
 // Steps of sequences that no loss depends on: left out where that is so, and nowhere else.
 
 import Testing
-import Weft
 import WeftCompiler
+import WeftGraph
+import WeftOps
+import WeftRuntime
+import WeftTensors
 
 @Suite struct LiveRowTests {
   private static let (steps, batch, inputs, units, classes) = (9, 40, 3, 4, 11)
