@@ -11,6 +11,14 @@ extension IR {
   func schedule() -> [Int] {
     let isWrite = nodes.indices.map { nodes[$0].def.traits.contains(.writesVariable) ? 1 << 30 : 0 }
     let created = order { nodes[$0].rank + isWrite[$0] }
+    // Other effects keep the order in which they were made.
+    let hasEffects = nodes.indices.contains { id in
+      guard live[id], case .op = nodes[id].kind else { return false }
+      return nodes[id].def.traits.contains(.stateful)
+        && !nodes[id].def.traits.contains(.readsVariable)
+        && !nodes[id].def.traits.contains(.writesVariable)
+    }
+    if hasEffects { return created }
     let place = depthFirst()
     let deep = order { isWrite[$0] > 0 ? nodes[$0].rank + isWrite[$0] : place[$0] }
     return peakBytes(deep) < peakBytes(created) ? deep : created

@@ -14,6 +14,8 @@ package enum KnownOp {
   package static let addN = addNRow
   package static let sum = sumRow
   package static let relu = ActivationRows.relu
+  package static let tanh = tanhRow
+  package static let sigmoid = sigmoidRow
   package static let reluGrad = ActivationRows.reluGrad
   /// f(y) dy: zero where the second operand is.
   package static let activationGrads = [tanhGradRow, sigmoidGradRow]

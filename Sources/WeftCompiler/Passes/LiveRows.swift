@@ -43,6 +43,8 @@ struct LiveRowFinder {
   let batch: Int
   let isBatchMajor: Bool
   let order: [Int]
+  /// Loops over these rows whose kernels can leave out rows.
+  private var loops: Set<Int> = []
   /// Values whose rows beyond the end are zero.
   var zero: [Edge: RowLayout] = [:]
   /// Values whose rows beyond the end are not needed.
@@ -65,6 +67,7 @@ struct LiveRowFinder {
     (steps, batch, isBatchMajor) = found
     users = Users(ir)
     order = ir.order()
+    loops = Set(order.filter { canLeaveOutRows($0) })
     findZero()
     findUnneeded()
     findRead()
@@ -100,6 +103,22 @@ struct LiveRowFinder {
     }
   }
 
+  // Whether all that a loop over these rows does in a step is done row by row: other kernels would
+  // work on what lies in rows that are not live, and leave it to the next step.
+  private func canLeaveOutRows(_ id: Int) -> Bool {
+    guard var body = ir.nodes[id].recurrence, body.steps == steps, body.rows == batch,
+      body.lengths == nil
+    else { return false }
+    // A later step's value is another row's business only where that is proven: see isZero.
+    let looksAhead = body.ops.contains { op in
+      op.inputs.contains { if case .step(_, let shift, _, _) = $0 { shift > 0 } else { false } }
+    }
+    if looksAhead && !body.isReversed { return false }
+    body.lengths = LoopBody.Lengths(fills: ir.nodes[id].outputs.map { _ in false })
+    guard let program = try? LoopProgram(body, rows: body.chunk) else { return false }
+    return program.units.allSatisfy { if case .kernel = $0.unit { false } else { true } }
+  }
+
   func rows(_ layout: RowLayout) -> Int { layout.count * batch }
 
   // Whether a value has these rows: all dimensions but the last.
@@ -132,7 +151,8 @@ struct LiveRowFinder {
     guard case .op = node.kind else { return nil }
     let layouts = node.inputs.map { zero[$0] }
     if let body = node.recurrence {
-      return isZero(body, node.inputs) ? RowLayout(first: 0, count: steps) : nil
+      return loops.contains(id) && isZero(body, node.inputs)
+        ? RowLayout(first: 0, count: steps) : nil
     }
     if let layout = layouts[0], let moved = moved(id, layout) { return moved }
     if ir.isOp(id, KnownOp.matMul) { return ir.flag(id, "transpose_a") ? nil : layouts[0] }
@@ -178,9 +198,7 @@ struct LiveRowFinder {
   // Whether a backward loop's results are zero in every step beyond a row's end, and its steps
   // before the end need nothing of those beyond it.
   private func isZero(_ body: LoopBody, _ inputs: [Edge]) -> Bool {
-    guard body.isReversed, body.steps == steps, body.rows == batch, body.lengths == nil else {
-      return false
-    }
+    guard body.isReversed else { return false }
     func isKnownZero(_ input: Int) -> Bool {
       guard let value = ir.known[inputs[input]] else { return false }
       // Of either sign.
@@ -330,7 +348,7 @@ struct LiveRowFinder {
 
   // Whether a loop's steps beyond a row's end can be left out.
   func isSkipped(_ id: Int, _ body: LoopBody) -> Bool {
-    guard body.steps == steps, body.rows == batch, body.lengths == nil else { return false }
+    guard loops.contains(id) else { return false }
     let edges = ir.nodes[id].outputs.indices.map { Edge(node: id, port: $0) }
     if body.isReversed { return edges.allSatisfy { zero[$0] != nil } }
     let whole = RowLayout(first: 0, count: steps)
@@ -363,9 +381,13 @@ extension IR {
     }
     if isOp(id, KnownOp.split) { return isLast(node.inputs[0]) ? [1] : nil }
     if isOp(id, KnownOp.splitV) { return isLast(node.inputs[2]) ? [0] : nil }
-    guard node.def.traits.contains(.elementwise), node.outputs.count == 1, !node.isStateful else {
-      return nil
-    }
+    // Those that give numbers for any numbers, of which zeros stand for rows beyond the end.
+    let elementwise =
+      [
+        KnownOp.subtract, KnownOp.multiply, KnownOp.negate, KnownOp.addN, KnownOp.relu,
+        KnownOp.reluGrad, KnownOp.tanh, KnownOp.sigmoid,
+      ] + KnownOp.add + KnownOp.activationGrads
+    guard isOp(id, elementwise), node.outputs.count == 1 else { return nil }
     return node.inputs.indices.filter { shape(node.inputs[$0])?.dropLast() == out.dropLast() }
   }
 }

@@ -18,6 +18,14 @@ extension LiveRowFinder {
     else { return nil }
     let output = Edge(node: id, port: 0)
     let inputs = ir.nodes[id].inputs
+    // What the kernels take.
+    let dtype = ir.type(output).dtype
+    guard dtype == .float32 || dtype == .float64,
+      (inputs + [output]).allSatisfy({ edge in
+        // Rows are bounded by the cross-entropy's; columns as memory allows.
+        ir.shape(edge).map { $0.count == 2 && $0[1] > 0 && $0[1] <= 1 << 18 } ?? false
+      }), let c = ir.shape(output), c[0] > 0
+    else { return nil }
     if !ir.flag(id, "transpose_a") {
       guard let layout = zero[inputs[0]] ?? unneeded[output], fits(inputs[0], layout),
         !layout.isBatchMajor, rows(layout) >= 256

@@ -56,7 +56,8 @@ extension IR {
   }
 
   private struct Key: Hashable {
-    let op: String
+    /// The row: those that passes made are one node's own.
+    let op: ObjectIdentifier?
     let attrs: [String: AttrValue]
     let inputs: [Edge]
     let controls: [Int]
@@ -127,7 +128,7 @@ extension IR {
         }
       }
       let key = Key(
-        op: constant == nil ? node.def.name : "", attrs: attrs, inputs: node.inputs,
+        op: constant == nil ? ObjectIdentifier(node.def) : nil, attrs: attrs, inputs: node.inputs,
         controls: node.controls, constant: constant, outputs: node.outputs)
       // Nodes of one loop that was written out stay apart unless they are so in every step: those of
       // one step alone would make it unlike the others.
