@@ -10,6 +10,9 @@ import WeftTensors
 @Suite struct LiveRowTests {
   private static let (steps, batch, inputs, units, classes) = (9, 40, 3, 4, 11)
 
+  /// What a step gives, beside h = tanh(x W + h U + b).
+  private enum Cell { case plain, looksAhead, logOfSigmoid }
+
   /// A recurrent net with weighted losses, in either order of steps and sequences.
   private struct Net {
     let graph = Graph()
@@ -19,7 +22,9 @@ import WeftTensors
     var gradients: [Output] = []
     let matrices: [Output]
 
-    init(batchMajor: Bool = false, backwards: Bool = false, usesRows: Bool = false) throws {
+    init(
+      batchMajor: Bool = false, backwards: Bool = false, usesRows: Bool = false, cell: Cell = .plain
+    ) throws {
       x = try graph.placeholder(.float64, shape: Shape([steps, batch, inputs]))
       weights = try graph.placeholder(.float64, shape: Shape([steps * batch]))
       labels = try graph.placeholder(.int32, shape: Shape([steps * batch]))
@@ -31,12 +36,20 @@ import WeftTensors
       var h = try graph.constant(try Tensor(zeros: .float64, shape: [batch, units]))
       var all: [Output] = []
       let slices = try unstack(x)
-      for slice in backwards ? slices.reversed() : slices {
-        h = try tanh(matmul(slice, w) + matmul(h, u) + b)
+      let made = try slices.map { try tanh(matmul($0, w)) }
+      for (step, slice) in (backwards ? slices.reversed() : slices).enumerated() {
+        switch cell {
+        case .plain: h = try tanh(matmul(slice, w) + matmul(h, u) + b)
+        case .looksAhead:
+          let next = step + 1 < steps ? made[step + 1] : try zerosLike(made[step])
+          h = try tanh(matmul(h, u) + made[step] + next)
+        case .logOfSigmoid: h = try sigmoid(matmul(slice, w) + matmul(h, u) + b)
+        }
         all.append(h)
       }
       states = all
-      let stacked = try stack(all, axis: batchMajor ? 1 : 0)
+      var stacked = try stack(all, axis: batchMajor ? 1 : 0)
+      if cell == .logOfSigmoid { stacked = try log(stacked) }
       rows = try stacked.reshaped(to: [steps * batch, units])
       let losses = try sparseSoftmaxCrossEntropy(labels: labels, logits: matmul(rows, v))
       var total = try sum(losses * weights)
@@ -145,6 +158,19 @@ import WeftTensors
     try check(net, [net.states[6]], (1, 2))
     // From the last step to the first: steps beyond the end come first, and count.
     try check(try Net(backwards: true), [], (0, 2))
+    // The next step's operand counts where the row's own steps have ended, too.
+    let ahead = try Net(cell: .looksAhead)
+    #expect(try ahead.skippingLoops([ahead.loss]).skipping == 0)
+    // Zeros in place of rows that are left out would be infinite.
+    for net in [ahead, try Net(cell: .logOfSigmoid)] {
+      for fetches in [[net.loss], [net.loss] + net.gradients] {
+        let plain = try net.run(fetches, weights: mask, without: Set(optionalPasses))
+        for (index, (a, b)) in zip(plain, try net.run(fetches, weights: mask)).enumerated() {
+          let pairs = zip(try a.array(of: Double.self), try b.array(of: Double.self))
+          #expect(pairs.allSatisfy { abs($0 - $1) <= 1e-12 }, "value \(index)")
+        }
+      }
+    }
     // Another loss takes all rows.
     try check(try Net(usesRows: true), [], (0, 2))
   }
