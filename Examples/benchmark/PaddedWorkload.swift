@@ -51,13 +51,7 @@ struct PaddedWorkload: Workload {
     configuration.batchSize = 100
     configuration.seed = 1
     let model = try CharacterModel(configuration)
-    if let export {
-      try GraphFile.write(model.graph.snapshot, to: export)
-      var report = Report("b")
-      report.add("graph", export)
-      report.add("nodes", model.graph.nodes.count)
-      return report
-    }
+    if let export { return try Report("b", writing: model.graph, to: export) }
     let session = Session(model.graph, options: SessionOptions(threads: common.width, seed: 1))
     try session.initialize()
 

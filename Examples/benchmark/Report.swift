@@ -21,6 +21,14 @@ struct Report {
   /// A report that begins with the workload's name.
   init(_ workload: String) { add("benchmark", workload) }
 
+  /// Writes a workload's graph to a file and reports that alone.
+  init(_ workload: String, writing graph: Graph, to path: String) throws {
+    self.init(workload)
+    try GraphFile.write(graph.snapshot, to: path)
+    add("graph", path)
+    add("nodes", graph.nodes.count)
+  }
+
   mutating func add(_ name: String, _ value: Double, digits: Int = 3) {
     rows.append((name, .number(value, digits: digits)))
   }

@@ -44,13 +44,7 @@ struct StepWorkload: Workload {
     let texts = try poems.map { try WorkloadTexts.exactly(sizes.steps + 1, poems: $0) }
     if let texts { sizes.vocabulary = texts.vocabulary }
     let step = try TrainStep(sizes, isDynamic: dynamic)
-    if let export {
-      try GraphFile.write(step.graph.snapshot, to: export)
-      var report = Report("a")
-      report.add("graph", export)
-      report.add("nodes", step.graph.nodes.count)
-      return report
-    }
+    if let export { return try Report("a", writing: step.graph, to: export) }
     let feeds: [[Tensor]]
     if let texts {
       feeds = try texts.batches(of: sizes.batch, count: 20).map { try step.feeds($0) }

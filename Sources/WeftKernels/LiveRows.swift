@@ -1,5 +1,5 @@
-// Products over the rows of sequences of different lengths: steps beyond a sequence's end cost
-// nothing.
+// Sequences of different lengths: where each ends, and products of their rows that leave out the
+// steps beyond.
 
 package import WeftTensors
 

@@ -101,6 +101,19 @@ import WeftTensors
 
   private static let cells: [CellKind] = [.rnn, .lstm, .gru]
 
+  // What holds of every model's loops but one.
+  private func expecting(
+    _ cell: CellKind, _ form: CharacterModelConfiguration.Form, _ layers: Int, _ check: () -> Void
+  ) {
+    if cell == .gru && form == .tensorflow && layers == 2 {
+      withKnownIssue("one backward loop of two layers of TensorFlow's GRU stays unrolled") {
+        check()
+      }
+    } else {
+      check()
+    }
+  }
+
   @Test(arguments: cells, CharacterModelConfiguration.Form.allCases)
   func stepsBecomeLoops(_ cell: CellKind, _ form: CharacterModelConfiguration.Form) throws {
     for layers in [1, 2] {
@@ -114,13 +127,7 @@ import WeftTensors
         #expect(short.steps.count == long.steps.count)
       }
       #expect(kernels.filter { $0.hasPrefix("linearCrossEntropyGrad") }.count == 1)
-      if cell == .gru && form == .tensorflow && layers == 2 {
-        withKnownIssue("one backward loop of two layers of TensorFlow's GRU stays unrolled") {
-          check()
-        }
-      } else {
-        check()
-      }
+      expecting(cell, form, layers, check)
     }
   }
 
@@ -138,13 +145,7 @@ import WeftTensors
       func check() {
         #expect(skipping.count == 2 * layers && loops.count == skipping.count, "\(layers) layers")
       }
-      if cell == .gru && form == .tensorflow && layers == 2 {
-        withKnownIssue("one backward loop of two layers of TensorFlow's GRU stays unrolled") {
-          check()
-        }
-      } else {
-        check()
-      }
+      expecting(cell, form, layers, check)
     }
   }
 

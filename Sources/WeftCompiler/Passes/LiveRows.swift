@@ -33,6 +33,7 @@ struct RowLayout: Equatable {
   var isBatchMajor = false
 }
 
+/// What follows for other values from the rows that one cross-entropy leaves out.
 struct LiveRowFinder {
   let ir: IR
   let users: Users
@@ -109,7 +110,7 @@ struct LiveRowFinder {
     guard var body = ir.nodes[id].recurrence, body.steps == steps, body.rows == batch,
       body.lengths == nil
     else { return false }
-    // A later step's value is another row's business only where that is proven: see isZero.
+    // A step beyond a row's end may be looked at only where it is known not to count: see isZero.
     let looksAhead = body.ops.contains { op in
       op.inputs.contains { if case .step(_, let shift, _, _) = $0 { shift > 0 } else { false } }
     }
@@ -330,14 +331,12 @@ struct LiveRowFinder {
     return output
   }
 
-  // Whether a loop uses an input only as the values of its steps, and none after the current one
-  // unless those after a row's end are known not to count.
+  // Whether a loop uses an input only as the values of its steps.
   private func readsSteps(_ body: LoopBody, _ input: Int) -> Bool {
     for op in body.ops {
       for ref in op.inputs {
         switch ref {
         case .input(input): return false
-        case .step(input, let shift, _, _) where shift > 0 && !body.isReversed: return false
         case .step(_, _, input, _), .value(_, _, input): return false
         default: break
         }
@@ -400,13 +399,8 @@ extension OpDef {
     if self === KnownOp.matMul { return has(0) }
     if KnownOp.activationGrads.contains(where: { $0 === self }) { return has(1) }
     if self === KnownOp.reluGrad { return has(0) }
-    let keepsZeros =
-      [
-        KnownOp.addN, KnownOp.subtract, KnownOp.negate, KnownOp.concat, KnownOp.split,
-        KnownOp.splitV,
-        KnownOp.slice,
-      ]
-      + KnownOp.add
+    let joins = [KnownOp.concat, KnownOp.split, KnownOp.splitV, KnownOp.slice]
+    let keepsZeros = KnownOp.add + [KnownOp.addN, KnownOp.subtract, KnownOp.negate] + joins
     guard keepsZeros.contains(where: { $0 === self }) || traits.contains(.view) else {
       return false
     }

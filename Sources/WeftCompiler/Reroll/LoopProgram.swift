@@ -32,10 +32,10 @@ struct LoopProgram: Sendable {
     var boundary: (argument: Int, rowBytes: Int)?
     /// Whether two halves, `stride` bytes apart, serve even and odd steps.
     var alternates = false
-    /// Where live rows are put side by side in place of the argument's rows: one of `stages`.
-    var stage: Int?
+    /// Where live rows are put side by side in place of the argument's rows: one of `stagedRows`.
+    var staged: Int?
     /// The same for the boundary of a value that lies in the chunk's memory.
-    var boundaryStage: Int?
+    var stagedBoundary: Int?
   }
 
   /// Rows of an argument that are live in a step, side by side in the chunk's memory.
@@ -66,7 +66,7 @@ struct LoopProgram: Sendable {
   var units: [(unit: Unit, first: Int)] = []
   var addresses: [Address] = []
   /// Empty unless rows have lengths of their own.
-  var stages: [StagedRows] = []
+  var stagedRows: [StagedRows] = []
   /// Bytes of memory for one chunk.
   var localBytes = 0
   let rows: Int
@@ -85,7 +85,7 @@ struct LoopProgram: Sendable {
     kernels = try body.ops.map { try body.lower($0, rows: rows) }
     let plan = schedule()
     try place(plan)
-    placeStages()
+    placeStagedRows()
   }
 
   /// Floating-point operations of one step, and those of products among them.
@@ -258,31 +258,31 @@ struct LoopProgram: Sendable {
     if body.lengths != nil {
       if case .argument(let index) = address.base, address.rowBytes > 0 {
         let isResult = index >= body.argumentCount && address.shift == 0
-        address.stage = stage(address, isResult ? .result : .operand)
+        address.staged = stage(address, isResult ? .result : .operand)
       } else if let boundary = address.boundary, boundary.rowBytes > 0 {
         var source = Address(base: .argument(boundary.argument), rowBytes: boundary.rowBytes)
         (source.shift, source.valid) = (address.shift, address.valid)
-        address.boundaryStage = stage(source, .boundary)
+        address.stagedBoundary = stage(source, .boundary)
       }
     }
     addresses.append(address)
   }
 
   private mutating func stage(_ address: Address, _ role: StagedRows.Role) -> Int {
-    let known = stages.firstIndex { stage in
-      let other = stage.address
-      return stage.role == role && other.base == address.base && other.shift == address.shift
+    let known = stagedRows.firstIndex { rows in
+      let other = rows.address
+      return rows.role == role && other.base == address.base && other.shift == address.shift
         && other.boundary?.argument == address.boundary?.argument
     }
     if let known { return known }
-    stages.append(StagedRows(address: address, offset: 0, role: role))
-    return stages.count - 1
+    stagedRows.append(StagedRows(address: address, offset: 0, role: role))
+    return stagedRows.count - 1
   }
 
-  private mutating func placeStages() {
-    for index in stages.indices {
-      stages[index].offset = localBytes
-      localBytes += aligned(rows * stages[index].address.rowBytes)
+  private mutating func placeStagedRows() {
+    for index in stagedRows.indices {
+      stagedRows[index].offset = localBytes
+      localBytes += aligned(rows * stagedRows[index].address.rowBytes)
     }
   }
 

@@ -112,8 +112,8 @@ struct LoopRun: Sendable {
           while count > 0 && live.length(count - 1) <= step { count -= 1 }
           while count < live.size && live.length(count) > step { count += 1 }
           if count == 0 { continue }
-          for stage in program.stages where stage.role != .result {
-            gather(stage, step, count, live, memory)
+          for rows in program.stagedRows where rows.role != .result {
+            gather(rows, step, count, live, memory)
           }
         }
         for (place, address) in program.addresses.enumerated() {
@@ -135,8 +135,8 @@ struct LoopRun: Sendable {
           }
         }
         if let live {
-          for stage in program.stages where stage.role == .result {
-            scatter(stage, step, count, live, memory)
+          for rows in program.stagedRows where rows.role == .result {
+            scatter(rows, step, count, live, memory)
           }
         }
       }
@@ -148,10 +148,12 @@ struct LoopRun: Sendable {
   private func address(
     _ address: LoopProgram.Address, _ step: Int, _ program: LoopProgram, _ memory: Memory
   ) -> UnsafeMutableRawPointer {
-    if let stage = address.stage { return memory.local + program.stages[stage].offset }
+    if let staged = address.staged { return memory.local + program.stagedRows[staged].offset }
     var at = step + address.shift
     if !address.valid.contains(at) || at >= steps {
-      if let stage = address.boundaryStage { return memory.local + program.stages[stage].offset }
+      if let staged = address.stagedBoundary {
+        return memory.local + program.stagedRows[staged].offset
+      }
       if let boundary = address.boundary {
         return memory.arguments[boundary.argument] + memory.firstRow * boundary.rowBytes
       }
@@ -171,16 +173,16 @@ struct LoopRun: Sendable {
 
   // Puts the live rows of an operand side by side. What lies beyond a row's end is zero.
   private func gather(
-    _ stage: LoopProgram.StagedRows, _ step: Int, _ count: Int,
+    _ rows: LoopProgram.StagedRows, _ step: Int, _ count: Int,
     _ live: Live, _ memory: Memory
   ) {
-    guard case .argument(let argument) = stage.address.base else { return }
-    let address = stage.address
+    guard case .argument(let argument) = rows.address.base else { return }
+    let address = rows.address
     let (at, bytes) = (step + address.shift, address.rowBytes)
     let isInside = address.valid.contains(at) && at < steps
-    if stage.role == .boundary && isInside { return }
-    let target = memory.local + stage.offset
-    if stage.role == .operand && !isInside {
+    if rows.role == .boundary && isInside { return }
+    let target = memory.local + rows.offset
+    if rows.role == .operand && !isInside {
       for j in 0..<count {
         if let boundary = address.boundary {
           (target + j * bytes).copyMemory(
@@ -192,9 +194,9 @@ struct LoopRun: Sendable {
       }
       return
     }
-    let source = memory.arguments[argument] + (stage.role == .boundary ? 0 : at * address.stride)
+    let source = memory.arguments[argument] + (rows.role == .boundary ? 0 : at * address.stride)
     for j in 0..<count {
-      if address.shift > 0 && at >= live.length(j) && stage.role == .operand {
+      if address.shift > 0 && at >= live.length(j) && rows.role == .operand {
         (target + j * bytes).initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
       } else {
         (target + j * bytes).copyMemory(from: source + live.row(j) * bytes, byteCount: bytes)
@@ -203,14 +205,14 @@ struct LoopRun: Sendable {
   }
 
   private func scatter(
-    _ stage: LoopProgram.StagedRows, _ step: Int, _ count: Int, _ live: Live, _ memory: Memory
+    _ rows: LoopProgram.StagedRows, _ step: Int, _ count: Int, _ live: Live, _ memory: Memory
   ) {
-    guard case .argument(let argument) = stage.address.base else { return }
-    let bytes = stage.address.rowBytes
-    let target = memory.arguments[argument] + step * stage.address.stride
+    guard case .argument(let argument) = rows.address.base else { return }
+    let bytes = rows.address.rowBytes
+    let target = memory.arguments[argument] + step * rows.address.stride
     for j in 0..<count {
       (target + live.row(j) * bytes).copyMemory(
-        from: memory.local + stage.offset + j * bytes, byteCount: bytes)
+        from: memory.local + rows.offset + j * bytes, byteCount: bytes)
     }
   }
 
