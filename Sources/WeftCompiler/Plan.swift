@@ -114,6 +114,13 @@ public final class Plan: Sendable {
     self.passes = passes
   }
 
+  /// Whether a run changes variables or counts random draws, so that no other may go on beside it.
+  public var changesSession: Bool {
+    steps.contains {
+      !$0.def.traits.isDisjoint(with: [.writesVariable, .random, .drawsWithin])
+    }
+  }
+
   /// Floating-point operations of one run, as far as kernels state them.
   public var flops: Int {
     steps.reduce(0) { sum, step in

@@ -34,6 +34,8 @@ public struct OpTraits: OptionSet, Sendable {
   public static let nested = OpTraits(rawValue: 1 << 21)
   /// A call of a library function by its name.
   public static let call = OpTraits(rawValue: 1 << 22)
+  /// Runs plans of its own that draw random numbers.
+  public static let drawsWithin = OpTraits(rawValue: 1 << 23)
 }
 
 /// How an op becomes something that runs.

@@ -45,6 +45,7 @@ final class Execution: RunObjects, @unchecked Sendable {
     var values: [Tensor?]
     var outputs: [TensorType]
     var kernel: Kernel
+    var function: KernelFunction?
   }
 
   init(plan: Plan, pool: ThreadPool, store: VariableStore, memoryLimit: Int) throws {
@@ -76,7 +77,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       }
       addresses.advanced(by: index).initialize(to: address)
     }
-    makeReadySteps()
+    try makeReadySteps()
   }
 
   deinit {
@@ -154,6 +155,9 @@ final class Execution: RunObjects, @unchecked Sendable {
     case .constant, .feed, .slot, .none: false
     }
   }
+
+  /// What the session counts for it, between runs.
+  lazy var reportedBytes = heldBytes
 
   /// Bytes for values, planned ones and those of sizes that a run decided.
   var heldBytes: Int {
@@ -297,7 +301,7 @@ final class Execution: RunObjects, @unchecked Sendable {
         addresses[at].copyMemory(
           from: addresses[step.argumentBase + input], byteCount: bytes)
       }
-    case .call(let function):
+    case .call, .keeping:
       let scratchBytes = step.kernel == nil ? ready.kernel.scratchBytes : 0
       if scratchBytes > 0 { try reserve(scratchBytes, step.def.name) }
       let scratch = try Buffer(byteCount: scratchBytes)
@@ -305,7 +309,7 @@ final class Execution: RunObjects, @unchecked Sendable {
         arguments: UnsafePointer(addresses + step.argumentBase), inputCount: step.inputCount,
         scratch: step.kernel == nil ? scratch.base : arena.base + step.scratchOffset, pool: pool,
         objects: self, objectBase: step.argumentBase)
-      try function(call)
+      try ready.function?(call)
     }
   }
 
@@ -382,7 +386,9 @@ final class Execution: RunObjects, @unchecked Sendable {
             return cell
           }))
     }
-    let fresh = LateKernel(inputs: types, values: values, outputs: outputs, kernel: kernel)
+    let fresh = LateKernel(
+      inputs: types, values: values, outputs: outputs, kernel: kernel,
+      function: step.kernel == nil ? try kernel.function() : readySteps[index].function)
     lateKernels[index] = fresh
     return fresh
   }

@@ -18,7 +18,7 @@ struct NestedReference {
 
 /// A step that needs nothing but its kernel.
 struct FastStep {
-  let function: @Sendable (borrowing KernelCall) throws -> Void
+  let function: KernelFunction
   let arguments: UnsafePointer<UnsafeMutableRawPointer>
   let inputCount: Int
   let scratch: UnsafeMutableRawPointer
@@ -91,10 +91,9 @@ extension Execution: NestedExecution {
     }
     var steps: [FastStep] = []
     for (index, step) in plan.steps.enumerated() {
-      guard !step.isRandom, !step.isLate, readySteps[index].variables.isEmpty,
-        let kernel = step.kernel
+      guard !step.isRandom, !step.isLate, readySteps[index].variables.isEmpty, step.kernel != nil
       else { return }
-      guard case .call(let function) = kernel.action else { continue }
+      guard let function = readySteps[index].function else { continue }
       steps.append(
         FastStep(
           function: function, arguments: UnsafePointer(addresses + step.argumentBase),

@@ -7,7 +7,7 @@ public import WeftTensors
 ///
 /// A run looks nothing up, copies no feed, and writes results into tensors that the caller owns
 /// when they have the right type and nobody else holds them: after the first run it allocates no
-/// memory. Runs of one session take turns, as `Session.run` does.
+/// memory. Several threads may call it at once, as `Session.run`.
 public final class PreparedRun: Sendable {
   private let session: Session
   private let prepared: Session.Prepared

@@ -6,7 +6,7 @@ internal import WeftTensors
 
 /// A step with its addresses.
 struct ReadyStep {
-  let function: (@Sendable (borrowing KernelCall) throws -> Void)?
+  let function: KernelFunction?
   let arguments: UnsafePointer<UnsafeMutableRawPointer>
   let inputCount: Int
   let scratch: UnsafeMutableRawPointer
@@ -25,7 +25,7 @@ struct VariableArgument {
 }
 
 extension Execution {
-  func makeReadySteps() {
+  func makeReadySteps() throws {
     for step in plan.steps {
       let first = variableArguments.count
       for index in step.argumentBase..<(step.argumentBase + step.inputCount) {
@@ -38,11 +38,10 @@ extension Execution {
         if formal.indices.contains(position), formal[position].isReference { continue }
         variableArguments.append(VariableArgument(argument: index, cell: cell))
       }
-      var function: (@Sendable (borrowing KernelCall) throws -> Void)?
-      if let kernel = step.kernel, case .call(let call) = kernel.action { function = call }
       readySteps.append(
         ReadyStep(
-          function: function, arguments: UnsafePointer(addresses + step.argumentBase),
+          function: try step.kernel?.function(),
+          arguments: UnsafePointer(addresses + step.argumentBase),
           inputCount: step.inputCount, scratch: arena.base + step.scratchOffset,
           objectBase: step.argumentBase, isLate: step.isLate, isRandom: step.isRandom,
           variables: first..<variableArguments.count))

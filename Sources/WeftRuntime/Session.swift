@@ -16,13 +16,20 @@ public import WeftTensors
 public struct SessionOptions: Sendable {
   /// Threads for one run, the caller included; nil takes one for each available core.
   public var threads: Int?
+  /// How many runs may go on at once, each in memory of its own; nil takes one for each
+  /// available core.
+  public var concurrentRuns: Int?
   /// The seed of random ops that have none of their own.
   public var seed: UInt64
   /// Which passes run.
   public var compile: CompileOptions
   /// Options.
-  public init(threads: Int? = nil, seed: UInt64 = 0, compile: CompileOptions = CompileOptions()) {
+  public init(
+    threads: Int? = nil, concurrentRuns: Int? = nil, seed: UInt64 = 0,
+    compile: CompileOptions = CompileOptions()
+  ) {
     self.threads = threads
+    self.concurrentRuns = concurrentRuns
     self.seed = seed
     self.compile = compile
   }
@@ -34,7 +41,11 @@ public struct SessionOptions: Sendable {
   }
 }
 
-/// Runs a graph. Safe to call from several threads; runs take turns.
+/// Runs a graph. Safe to call from several threads.
+///
+/// Runs that change nothing go on at once, as many as `SessionOptions.concurrentRuns` says, each in
+/// memory of its own while the memory limit has room for it. A run that writes variables or draws
+/// random numbers has the session for itself. Runs are let in in the order in which they come.
 ///
 /// The graph is frozen when the session is made: building on changes nothing here. Variables live
 /// in the session and keep their values between runs.
@@ -48,6 +59,8 @@ public final class Session: @unchecked Sendable {
 
   private let pool: ThreadPool
   private let lock = Mutex<[Key: Prepared]>([:])
+  // Entered with `lock` held to compile, never the other way round.
+  private let gate: RunGate
 
   private struct Key: Hashable {
     let fetches: [Edge]
@@ -56,12 +69,20 @@ public final class Session: @unchecked Sendable {
     let types: [TensorType]
   }
 
+  /// A plan, and the memory of those of its runs that go on at once.
   final class Prepared: @unchecked Sendable {
     let plan: Plan
-    let execution: Execution
+    let isAlone: Bool
+    // Guarded by the session's gate.
+    var idle: [Execution]
+    var count = 1
+    var heldBytes: Int
+
     init(_ plan: Plan, _ execution: Execution) {
       self.plan = plan
-      self.execution = execution
+      isAlone = plan.changesSession
+      idle = [execution]
+      heldBytes = execution.heldBytes
     }
   }
 
@@ -75,6 +96,7 @@ public final class Session: @unchecked Sendable {
     self.graph = graph
     self.options = options
     pool = ThreadPool(width: max(1, options.threads ?? SessionOptions.availableCores))
+    gate = RunGate(limit: options.concurrentRuns ?? SessionOptions.availableCores)
   }
 
   /// Runs what `fetches` and `targets` need and returns the fetches' values.
@@ -87,43 +109,50 @@ public final class Session: @unchecked Sendable {
   public func run(
     _ fetches: [Edge], feeds: [(Edge, Tensor)] = [], targets: [Int] = []
   ) throws -> [Tensor] {
-    try lock.withLock { plans in
-      let prepared = try prepare(&plans, fetches, feeds.map { ($0.0, $0.1.type) }, targets)
-      var results: [Tensor] = []
-      try execute(prepared, feeds.map(\.1), &results)
-      return results
-    }
+    let prepared = try prepared(fetches, feeds.map { ($0.0, $0.1.type) }, targets)
+    var results: [Tensor] = []
+    try run(prepared, feeds.map(\.1), into: &results)
+    return results
   }
 
   /// Compiles a run once, to be repeated.
   public func prepare(
     _ fetches: [Edge], feeds: [(Edge, TensorType)] = [], targets: [Int] = []
   ) throws -> PreparedRun {
-    PreparedRun(self, try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets) })
+    PreparedRun(self, try prepared(fetches, feeds, targets))
   }
 
   func run(_ prepared: Prepared, _ feeds: [Tensor], into results: inout [Tensor]) throws {
-    try lock.withLock { _ in try execute(prepared, feeds, &results) }
+    try using(prepared) { execution in try execution.run(feeds, into: &results) }
   }
 
   /// Runs as `run` does, and says when each step began and ended.
   public func trace(
     _ fetches: [Edge], feeds: [(Edge, Tensor)] = [], targets: [Int] = []
   ) throws -> (values: [Tensor], trace: RunTrace) {
-    try lock.withLock { plans in
-      let prepared = try prepare(&plans, fetches, feeds.map { ($0.0, $0.1.type) }, targets)
-      prepared.execution.clock = StepClock()
-      defer { prepared.execution.clock = nil }
+    let prepared = try prepared(fetches, feeds.map { ($0.0, $0.1.type) }, targets)
+    return try using(prepared) { execution in
+      execution.clock = StepClock()
+      defer { execution.clock = nil }
       var results: [Tensor] = []
-      try execute(prepared, feeds.map(\.1), &results)
-      let entries = prepared.execution.clock?.entries ?? []
+      try execution.run(feeds.map(\.1), into: &results)
+      let entries = execution.clock?.entries ?? []
       return (results, RunTrace(plan: prepared.plan, entries: entries, threads: pool.width))
     }
   }
 
-  private func execute(
-    _ prepared: Prepared, _ feeds: [Tensor], _ results: inout [Tensor]
-  ) throws {
+  // Runs `body` with memory for one run of the plan, when that run's turn has come.
+  private func using<Value>(
+    _ prepared: Prepared, _ body: (Execution) throws -> Value
+  ) throws -> Value {
+    let execution = try gate.enter(alone: prepared.isAlone) { try take(prepared) }
+    defer {
+      gate.leave {
+        prepared.heldBytes += execution.heldBytes - execution.reportedBytes
+        execution.reportedBytes = execution.heldBytes
+        prepared.idle.append(execution)
+      }
+    }
     if prepared.plan.requiredVariables.contains(where: { $0.value == nil }) {
       let empty = prepared.plan.requiredVariables.filter { $0.value == nil }
       throw WeftError(
@@ -135,7 +164,26 @@ public final class Session: @unchecked Sendable {
     }
     BlasThreads.enter()
     defer { BlasThreads.leave() }
-    try prepared.execution.run(feeds, into: &results)
+    return try body(execution)
+  }
+
+  // Memory that no run uses now, made where there is none and the limit has room; else nil.
+  private func take(_ prepared: Prepared) throws -> Execution? {
+    if let execution = prepared.idle.popLast() { return execution }
+    let room = options.compile.memoryLimit - prepared.heldBytes
+    guard prepared.plan.arenaBytes <= room else { return nil }
+    let execution = try execution(prepared.plan)
+    prepared.count += 1
+    prepared.heldBytes += execution.reportedBytes
+    return execution
+  }
+
+  private func execution(_ plan: Plan) throws -> Execution {
+    let execution = try Execution(
+      plan: plan, pool: pool, store: variables, memoryLimit: options.compile.memoryLimit)
+    execution.sessionSeed = options.seed
+    execution.iterations = IterationCount(limit: options.compile.iterationLimit)
+    return execution
   }
 
   /// Runs by symbolic handles.
@@ -155,12 +203,28 @@ public final class Session: @unchecked Sendable {
   public func plan(
     _ fetches: [Edge], feeds: [(Edge, TensorType)] = [], targets: [Int] = []
   ) throws -> Plan {
-    try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets).plan }
+    try prepared(fetches, feeds, targets).plan
   }
 
   /// Bytes that the session holds for the values of its runs, between runs too.
-  package var heldBytes: Int {
-    lock.withLock { plans in plans.values.reduce(0) { $0 + $1.execution.heldBytes } }
+  package var heldBytes: Int { lock.withLock { plans in held(plans) } }
+
+  /// How many runs of such a plan have memory of their own.
+  package func arenas(
+    _ fetches: [Edge], feeds: [(Edge, TensorType)] = [], targets: [Int] = []
+  ) throws -> Int {
+    let prepared = try prepared(fetches, feeds, targets)
+    return gate.withLock { prepared.count }
+  }
+
+  private func held(_ plans: [Key: Prepared]) -> Int {
+    gate.withLock { plans.values.reduce(0) { $0 + $1.heldBytes } }
+  }
+
+  private func prepared(
+    _ fetches: [Edge], _ feeds: [(Edge, TensorType)], _ targets: [Int]
+  ) throws -> Prepared {
+    try lock.withLock { plans in try prepare(&plans, fetches, feeds, targets) }
   }
 
   private func prepare(
@@ -174,17 +238,15 @@ public final class Session: @unchecked Sendable {
     for edge in fetches { try checkFetch(edge) }
     let request = PlanRequest(
       fetches: fetches, targets: targets, feeds: feeds.map { (edge: $0.0, type: $0.1) })
+    // A plan depends on the variables' shapes: no run changes them meanwhile.
+    gate.enter(alone: false) { () }
+    defer { gate.leave {} }
     let plan = try compile(
       graph, request: request, options: options.compile, sessionSeed: options.seed,
       variable: { variables.cell($0, dtype: $1) })
     // What plans for other feeds hold is kept for their next run while there is room.
-    let held = plans.values.reduce(0) { $0 + $1.execution.heldBytes }
-    if held > options.compile.memoryLimit - plan.arenaBytes { plans.removeAll() }
-    let execution = try Execution(
-      plan: plan, pool: pool, store: variables, memoryLimit: options.compile.memoryLimit)
-    execution.sessionSeed = options.seed
-    execution.iterations = IterationCount(limit: options.compile.iterationLimit)
-    let fresh = Prepared(plan, execution)
+    if held(plans) > options.compile.memoryLimit - plan.arenaBytes { plans.removeAll() }
+    let fresh = Prepared(plan, try execution(plan))
     plans[key] = fresh
     return fresh
   }

@@ -1,5 +1,8 @@
 // The kernel calling contract: what an op lowers to, and what it is called with.
 
+/// What runs when a kernel is called.
+public typealias KernelFunction = @Sendable (borrowing KernelCall) throws -> Void
+
 /// A lowered op: one ready-to-run piece of a plan.
 ///
 /// `lower` makes it for concrete shapes; a plan runs it many times, always with those shapes.
@@ -12,7 +15,10 @@ public struct Kernel: Sendable {
     /// Nothing runs: a placeholder for ordering, such as NoOp.
     case nothing
     /// A function over raw memory.
-    case call(@Sendable (borrowing KernelCall) throws -> Void)
+    case call(KernelFunction)
+    /// A function that keeps something between its calls. Each of the runs that go on at once has
+    /// one of its own.
+    case keeping(@Sendable () throws -> KernelFunction)
   }
 
   /// The name shown in plans, such as `addFloat32` or `gemmFloat32`.
@@ -44,7 +50,7 @@ public struct Kernel: Sendable {
   /// A kernel that calls `function`.
   public init(
     _ name: String, scratchBytes: Int = 0, inPlace: [[Int]] = [], flops: Int = 0,
-    function: @escaping @Sendable (borrowing KernelCall) throws -> Void
+    function: @escaping KernelFunction
   ) {
     self.name = name
     self.scratchBytes = scratchBytes
@@ -69,6 +75,15 @@ public struct Kernel: Sendable {
 
   /// Nothing runs.
   public static let nothing = Kernel("nothing", action: .nothing)
+
+  /// The function to call in runs of one executor; nil when there is none to call.
+  public func function() throws -> KernelFunction? {
+    switch action {
+    case .call(let function): function
+    case .keeping(let make): try make()
+    case .alias, .nothing: nil
+    }
+  }
 }
 
 /// What one kernel call sees: raw memory in the order inputs, outputs; scratch; the thread pool.
@@ -157,7 +172,7 @@ open class RunObjects: @unchecked Sendable {
 
 /// One variable's value in a session. Kernels capture it when they are lowered.
 ///
-/// Access is ordered by the plan; the session serializes runs that write.
+/// Access is ordered by the plan; in a session no other run goes on beside one that writes.
 public final class VariableCell: @unchecked Sendable {
   /// The variable's name (container and shared_name resolved).
   public let name: String

@@ -43,7 +43,7 @@ for name in $chosen; do
     thread)
       # Indirect functions are chosen before this sanitizer is ready: one version of each loop.
       flags="--sanitize=thread -Xcc -DWEFT_NO_CLONES"
-      suites="ThreadTests|LoopTests|TextGeneratorTests|LiveRowTests" ;;
+      suites="ThreadTests|ConcurrentRunTests|LoopTests|TextGeneratorTests|LiveRowTests" ;;
   esac
   set -- -c release -Xswiftc -enable-testing --scratch-path ".build-$name"
   [ -z "$short" ] || set -- "$@" --filter "$suites"

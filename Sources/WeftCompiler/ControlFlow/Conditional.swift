@@ -38,9 +38,8 @@ final class ConditionalNode: @unchecked Sendable {
   /// The node's row, which exists only in this plan.
   /// - Parameter declared: the shapes that the file states for the outputs.
   func row(outputs: Int, declared: [Shape] = []) -> OpDef {
-    var traits: OpTraits = [.stateful, .nested, .dataDependent]
-    if branches.contains(where: { $0?.writesVariables == true }) {
-      traits.insert(.writesVariable)
+    let traits = branches.reduce([.stateful, .nested, .dataDependent] as OpTraits) {
+      $0.union($1?.effects ?? [])
     }
     return OpDef(
       op, "selector: Tcond, input: Tin -> output: Tout",
@@ -112,11 +111,16 @@ final class ConditionalNode: @unchecked Sendable {
       compiled.plans = plans
       return plans
     }
-    let runner = ConditionalRunner(
-      plans: plans, selector: try Selector(ctx, isIndexed: isIndexed, count: branches.count),
-      sources: (1..<max(1, ctx.inputs.count)).map { NestedSource(ctx, $0) },
-      targets: ctx.outputs.indices.map { NestedTarget(ctx, $0) })
-    var kernel = Kernel("branches") { call in try runner.run(call) }
+    let selector = try Selector(ctx, isIndexed: isIndexed, count: branches.count)
+    let sources = (1..<max(1, ctx.inputs.count)).map { NestedSource(ctx, $0) }
+    let targets = ctx.outputs.indices.map { NestedTarget(ctx, $0) }
+    var kernel = Kernel(
+      "branches",
+      action: .keeping {
+        let runner = ConditionalRunner(
+          plans: plans, selector: selector, sources: sources, targets: targets)
+        return { call in try runner.run(call) }
+      })
     kernel.details = {
       plans.enumerated().flatMap { $1?.plan.nestedLines("branch \($0)") ?? [] }
     }

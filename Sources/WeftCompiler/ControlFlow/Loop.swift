@@ -48,8 +48,8 @@ final class LoopNode: @unchecked Sendable {
   /// The node's row, which exists only in this plan.
   /// - Parameter declared: the shapes that the file states for the carried values.
   func row(declared: [Shape] = []) -> OpDef {
-    var traits: OpTraits = [.stateful, .nested, .dataDependent]
-    if condition.writesVariables || body.writesVariables { traits.insert(.writesVariable) }
+    let traits = OpTraits([.stateful, .nested, .dataDependent])
+      .union(condition.effects).union(body.effects)
     return OpDef(
       op, "input: Tin -> output: Tout", "Tin: list(type) >= 0; Tout: list(type) >= 0",
       summary: "Its first inputs after the body was applied as long as the condition holds.",
@@ -137,10 +137,14 @@ final class LoopNode: @unchecked Sendable {
       compiled.plans = plans
       return plans
     }
-    let runner = try LoopRunner(
-      plans, op: op, sources: ctx.inputs.indices.map { NestedSource(ctx, $0) },
-      targets: ctx.outputs.indices.map { NestedTarget(ctx, $0) })
-    var kernel = Kernel("loop") { call in try runner.run(call) }
+    let sources = ctx.inputs.indices.map { NestedSource(ctx, $0) }
+    let targets = ctx.outputs.indices.map { NestedTarget(ctx, $0) }
+    var kernel = Kernel(
+      "loop",
+      action: .keeping { [op] in
+        let runner = try LoopRunner(plans, op: op, sources: sources, targets: targets)
+        return { call in try runner.run(call) }
+      })
     kernel.details = {
       plans.condition.nestedLines("condition") + plans.body.nestedLines("body")
     }

@@ -144,9 +144,15 @@ extension IR {
     return used
   }
 
-  /// Whether any node writes a variable.
-  var writesVariables: Bool {
-    nodes.contains { $0.def.traits.contains(.writesVariable) }
+  /// What a node that runs this part does to the session.
+  var effects: OpTraits {
+    var effects: OpTraits = []
+    for node in nodes {
+      let traits = node.def.traits
+      if traits.contains(.writesVariable) { effects.insert(.writesVariable) }
+      if !traits.isDisjoint(with: [.random, .drawsWithin]) { effects.insert(.drawsWithin) }
+    }
+    return effects
   }
 
   /// The plan of a part whose passes have run.

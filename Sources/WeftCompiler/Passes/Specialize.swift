@@ -142,7 +142,7 @@ extension IR {
       variables: { _ in throw WeftError(.internal, "no variable in a constant") })
     guard let kernel = try? lower(context) else { return }
     switch kernel.action {
-    case .nothing: return
+    case .nothing, .keeping: return
     case .alias(let input):
       if let value = try? inputs[input].reshaped(to: node.outputs[0].shape.known ?? []) {
         known[Edge(node: id, port: 0)] = value

@@ -230,7 +230,7 @@ struct LoopProgram: Sendable {
                   call.rawOutput(0).copyMemory(from: call.rawInput(input), byteCount: bytes)
                 }, inputCount: op.inputs.count, scratch: offset), first
             ))
-        case .nothing: continue
+        case .nothing, .keeping: continue
         }
       } else {
         let program = try program(ops, last)
