@@ -3,7 +3,7 @@
 internal import WeftGraph
 internal import WeftTensors
 
-/// A TensorArray: slots for tensors, each written once; its gradients by source.
+/// A TensorArray: slots for tensors, each written once and before it is read; its gradients by source.
 ///
 /// Changed in place; flow edges order what reads and writes it.
 final class ArrayValue: @unchecked Sendable {
@@ -12,7 +12,7 @@ final class ArrayValue: @unchecked Sendable {
   let isDynamic: Bool
   let clearsAfterRead: Bool
   let sameShapes: Bool
-  /// Whether writes to one element add up, and elements not written read as zeros.
+  /// Whether writes to one element add up.
   let isGradient: Bool
   /// Shapes of the array that a gradient belongs to, for zeros.
   private let shapes: [[Int]?]
@@ -72,13 +72,11 @@ final class ArrayValue: @unchecked Sendable {
     guard index >= 0 else { throw failure("index \(index) is negative") }
     try grow(to: index + 1, failure)
     try check(tensor, failure)
+    guard !wasRead[index] else { throw failure("writes index \(index), which has been read") }
     if let old = elements[index] {
       guard isGradient else { throw failure("writes index \(index), which is written already") }
       elements[index] = try ListArithmetic.add(old, tensor, call.pool, failure)
       return
-    }
-    guard !wasRead[index] else {
-      throw failure("writes index \(index), which was read and cleared")
     }
     bytes += storedBytes(tensor)
     try call.objects.checkRoom(bytes, failure.op)
@@ -86,28 +84,33 @@ final class ArrayValue: @unchecked Sendable {
     wasWritten[index] = tensor.shape
   }
 
-  func read(_ index: Int, _ failure: OpFailure) throws -> Tensor {
+  /// The element at `index`. One that was not written is zeros when its shape is known: from the
+  /// array, from what its gradient belongs to, or as the reader says in `stated`.
+  func read(_ index: Int, stated: Shape = .unknown, _ failure: OpFailure) throws -> Tensor {
     guard index >= 0, index < elements.count else {
       throw failure("index \(index) is not in an array of size \(elements.count)")
     }
-    if let tensor = elements[index] {
-      if clearsAfterRead {
-        elements[index] = nil
-        wasRead[index] = true
-        bytes -= storedBytes(tensor)
-      }
-      return tensor
-    }
-    if wasRead[index] {
+    if clearsAfterRead, wasRead[index] {
       throw failure(
         "reads index \(index) twice: it was cleared after the first read (clear_after_read)")
     }
-    guard isGradient else { throw failure("reads index \(index), which was not written") }
-    let known = shapes.indices.contains(index) ? shapes[index] : nil
-    guard let sizes = known ?? elementShape.known else {
-      throw failure("reads index \(index), which has no gradient and no known shape")
+    guard let tensor = elements[index] else {
+      let known = shapes.indices.contains(index) ? shapes[index] : nil
+      guard let sizes = known ?? elementShape.merged(with: stated)?.known else {
+        throw failure(
+          "reads index \(index), which was not written; it would be zeros if element_shape said "
+            + "which shape they have")
+      }
+      let zeros = try Tensor.zeros(dtype, sizes)
+      wasRead[index] = true
+      return zeros
     }
-    return try Tensor.zeros(dtype, sizes)
+    wasRead[index] = true
+    if clearsAfterRead {
+      elements[index] = nil
+      bytes -= storedBytes(tensor)
+    }
+    return tensor
   }
 
   /// The gradient array called `source`, made when it is first asked for.

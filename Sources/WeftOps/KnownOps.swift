@@ -42,6 +42,14 @@ package enum KnownOp {
   package static let greater = greaterRow
   package static let greaterEqual = greaterEqualRow
   package static let logicalAnd = logicalAndRow
+  package static let logicalNot = logicalNotRow
+  package static let minimum = minimumRow
+  package static let maximum = maximumRow
+  package static let max = maxRow
+  package static let selectRows = selectRow
+  package static let selectElements = selectV2Row
+  /// Those that give each row's elements the row's own value.
+  package static let reshapes = [ReshapeRows.reshape, ReshapeRows.expandDims]
 
   /// Rows of tensor lists.
   package enum List {
@@ -54,5 +62,25 @@ package enum KnownOp {
     package static let getItem = TensorListRows.getItem
     package static let length = TensorListRows.length
     package static let stack = TensorListWholeRows.stack
+  }
+
+  /// Rows of TensorFlow 1's tensor arrays.
+  package enum Array {
+    package static let make = TensorArrayRows.make
+    package static let gradient = TensorArrayRows.grad
+    package static let write = TensorArrayRows.write
+    package static let read = TensorArrayRows.read
+    package static let gather = TensorArrayRows.gather
+    package static let scatter = TensorArrayRows.scatter
+    package static let size = TensorArrayRows.size
+    /// Those that use an array.
+    package static let uses = TensorArrayRows.all.filter { $0 !== make }
+  }
+
+  /// Rows of TensorFlow 1's stacks.
+  package enum Stack {
+    package static let make = StackRows.make
+    package static let push = StackRows.push
+    package static let pop = StackRows.pop
   }
 }

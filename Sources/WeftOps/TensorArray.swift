@@ -122,7 +122,7 @@ enum TensorArrayRows {
 
   // The shape of an array's elements, where its handle or an attribute tells.
   static func elementShape(_ ctx: InferContext, _ attr: String? = nil) throws -> Shape {
-    // An element that is read has been written, or has the shape that the array states.
+    // An element that is read has been written, or is zeros of the shape that the array states.
     let own = ctx.handle(0)?.shape ?? .unknown
     guard let attr else { return own }
     return own.merged(with: try ctx.attrs.shape(attr)) ?? .unknown
@@ -163,7 +163,7 @@ enum TensorArrayRows {
       return Kernel("gatherArray") { call in
         let array = try source.read(call)
         let tensors = try call.integers(1, .int32, count: count).map {
-          try array.read($0, source.failure)
+          try array.read($0, stated: stated, source.failure)
         }
         let known = array.elementShape.merged(with: stated)?.known
         guard let shape = tensors.first?.shape ?? known else {

@@ -231,6 +231,7 @@ struct Raising {
       outputs: carried.map { TensorType(ir.type($0.start).dtype, .unknown) },
       handles: carried.map { _ in nil }, origin: origin, kind: .op,
       rank: members.map { ir.nodes[$0].rank }.max() ?? 0)
+    node.loop = loop
     // What orders the start of the loop: controls of its Enter nodes.
     for id in members where role(id) == .enter {
       for source in ir.nodes[id].controls

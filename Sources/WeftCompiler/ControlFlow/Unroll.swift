@@ -5,8 +5,7 @@ internal import WeftOps
 internal import WeftTensors
 
 extension IR {
-  /// The fewest and most steps of a loop that is written out, and the most nodes that this may make.
-  private static let unrolledSteps = 8...1_024
+  /// The most nodes that loops may become when they are written out.
   private static let unrolledNodes = 1 << 15
 
   /// Writes out loops whose number of steps is known and rolls their steps up again: a cell's
@@ -16,6 +15,7 @@ extension IR {
     guard nodes.indices.contains(where: { live[$0] && trips($0) != nil }) else { return }
     var copy = self
     guard let writtenOut = try? copy.writeOutLoops() else { return }
+    copy.broadcastSelections()
     copy.fold()
     copy.dropIdleControls()
     copy.forwardValues()
@@ -24,9 +24,19 @@ extension IR {
     copy.reroll()
     // Nothing of what was written out may be left step by step.
     let (before, after) = (countLoopKernels, copy.countLoopKernels)
-    if after - before >= writtenOut.loops, copy.liveCount <= liveCount + writtenOut.stepNodes {
+    if after - before >= writtenOut.loops, copy.liveCount <= liveCount + writtenOut.stepNodes,
+      !copy.nodes.indices.contains(where: {
+        copy.live[$0] && copy.nodes[$0].bodyNode != nil && copy.usesObject($0)
+      })
+    {
       self = copy
     }
+  }
+
+  // Whether a node uses an object that the run makes, and has no effect beside.
+  func usesObject(_ id: Int) -> Bool {
+    isOp(id, KnownOp.Array.uses) || isOp(id, KnownOp.Array.make) || isOp(id, KnownOp.Stack.push)
+      || isOp(id, KnownOp.Stack.pop)
   }
 
   private var countLoopKernels: Int {
@@ -37,28 +47,40 @@ extension IR {
   /// - Returns: how many there are, and the nodes of one step of each together.
   private mutating func writeOutLoops() throws -> (loops: Int, stepNodes: Int) {
     var (count, stepNodes) = (0, 0)
+    var stacks = StackContents(fetched: fetches.count)
     while true {
       let loops = nodes.indices.compactMap { id in
         live[id] ? trips(id).map { (id: id, trips: $0) } : nil
       }
-      guard !loops.isEmpty else { return (count, stepNodes) }
+      stacks.load(&self)
+      guard !loops.isEmpty else {
+        // What was put on a stack is gone: nothing else may take it.
+        guard stacks.elements.keys.allSatisfy({ !live[$0.node] }) else {
+          throw WeftError(.failedPrecondition, "another loop takes what a loop put on a stack")
+        }
+        return (count, stepNodes)
+      }
       count += loops.count
       var changes = Changes()
-      for loop in loops { stepNodes += try writeOut(loop.id, trips: loop.trips, &changes) }
+      for loop in loops {
+        stepNodes += try writeOut(loop.id, trips: loop.trips, &changes, &stacks)
+      }
+      stacks.store(&self)
       changes.apply(to: &self)
       markLive()
       // What is read from lists may be what other reads, and conditions, depend on.
-      repeat { try specialize() } while resolveLists()
+      repeat { try specialize() } while resolveLists() || resolveArrays()
     }
   }
 
+  // `stacks` is what loops that were written out before have left.
   private mutating func writeOut(
-    _ id: Int, trips: Int, _ changes: inout Changes
+    _ id: Int, trips: Int, _ changes: inout Changes, _ stacks: inout StackContents
   ) throws -> Int {
     guard let loop = nodes[id].loop else { return 0 }
     let node = nodes[id]
     var body = loop.body
-    body.targets = []
+    body.targets = body.targets.filter { body.isOp($0, KnownOp.Stack.push) }
     body.markLive()
     // What is equal in every step is so in the body; in one step alone nothing may become one.
     body.mergeCommon()
@@ -71,7 +93,9 @@ extension IR {
     var readers: [Int] = []
     for _ in 0..<trips {
       var place: [Int: Int] = [:]
+      var taken: [Edge: Edge] = [:]
       func outer(_ edge: Edge) -> Edge {
+        if let element = taken[edge] { return element }
         if case .feed(let index) = body.nodes[edge.node].kind { return values[index] }
         return Edge(node: shared[edge.node] ?? place[edge.node] ?? 0, port: edge.port)
       }
@@ -89,6 +113,19 @@ extension IR {
         case .op:
           copy.rank = node.rank
           copy.inputs = copy.inputs.map(outer)
+          let out = Edge(node: inner, port: 0)
+          if body.isOp(inner, KnownOp.Stack.push) {
+            stacks.elements[passed(copy.inputs[0]), default: []].append(copy.inputs[1])
+            taken[out] = copy.inputs[1]
+            continue
+          }
+          if body.isOp(inner, KnownOp.Stack.pop) {
+            guard let element = stacks.elements[passed(copy.inputs[0])]?.popLast() else {
+              throw WeftError(.failedPrecondition, "the stack holds nothing that is known")
+            }
+            taken[out] = element
+            continue
+          }
           copy.controls = copy.controls.compactMap { shared[$0] ?? place[$0] } + node.controls
           copy.bodyNode = BodyNode(loop: id, node: inner)
           place[inner] = append(copy)
@@ -105,130 +142,26 @@ extension IR {
     return sequence.count
   }
 
-  // MARK: - The number of steps
-
-  private enum Operand {
-    case fixed(Int)
-    case counter(Int)
-  }
-
-  /// The steps that a loop makes, when its condition compares counters with known numbers and
-  /// nothing in it has effects.
-  private func trips(_ id: Int) -> Int? {
-    guard let loop = nodes[id].loop, loop.condition.fetches.count == 1,
-      loop.body.fetches.count == loop.carried, !loop.condition.hasEffects, !loop.body.hasEffects,
-      let tests = tests(loop, loop.condition.fetches[0], nodes[id].inputs)
-    else { return nil }
-    var counters: [Int: (value: Int, step: Int)] = [:]
-    for case .counter(let index) in tests.flatMap({ [$0.left, $0.right] }) {
-      guard let start = known[nodes[id].inputs[index]]?.integers?.first,
-        let step = step(loop, index)
-      else { return nil }
-      counters[index] = (start, step)
+  /// TensorFlow 1's selections of whole rows as those of elements, which broadcast: those of several
+  /// steps can be made one.
+  private mutating func broadcastSelections() {
+    for id in nodes.indices where live[id] && isOp(id, KnownOp.selectRows) {
+      let node = nodes[id]
+      guard let rows = shape(node.inputs[0]), rows.count == 1, let whole = shape(node.inputs[1]),
+        whole.count > 1
+      else { continue }
+      let column = rows + Array(repeating: 1, count: whole.count - 1)
+      guard let sizes = try? Tensor(column.map { Int64($0) }) else { continue }
+      let reshaped = append(
+        IRNode(
+          name: "\(node.name)/rows", def: KnownOp.reshape, attrs: [:],
+          inputs: [node.inputs[0], constant(sizes, name: "\(node.name)/sizes")], controls: [],
+          outputs: [TensorType(.bool, Shape(column))], handles: [nil], origin: node.origin,
+          kind: .op, rank: node.rank))
+      nodes[id].def = KnownOp.selectElements
+      nodes[id].inputs[0] = Edge(node: reshaped, port: 0)
     }
-    func value(_ operand: Operand) -> Int {
-      switch operand {
-      case .fixed(let value): value
-      case .counter(let index): counters[index]?.value ?? 0
-      }
-    }
-    var count = 0
-    while tests.allSatisfy({ $0.holds(value($0.left), value($0.right)) }) {
-      count += 1
-      guard count <= min(IR.unrolledSteps.upperBound, iterationLimit) else { return nil }
-      for index in counters.keys.sorted() {
-        guard let counter = counters[index] else { continue }
-        let (next, overflow) = counter.value.addingReportingOverflow(counter.step)
-        guard !overflow, Int(Int32(truncatingIfNeeded: next)) == next else { return nil }
-        counters[index]?.value = next
-      }
-    }
-    return count >= IR.unrolledSteps.lowerBound ? count : nil
-  }
-
-  private typealias Test = (holds: (Int, Int) -> Bool, left: Operand, right: Operand)
-
-  // The comparisons that all must hold for another step.
-  private func tests(_ loop: LoopNode, _ edge: Edge, _ inputs: [Edge]) -> [Test]? {
-    let edge = loop.condition.passed(edge)
-    let node = loop.condition.nodes[edge.node]
-    guard case .op = node.kind, node.inputs.count == 2 else { return nil }
-    if node.def === KnownOp.logicalAnd {
-      guard let left = tests(loop, node.inputs[0], inputs),
-        let right = tests(loop, node.inputs[1], inputs)
-      else { return nil }
-      return left + right
-    }
-    let holds: (Int, Int) -> Bool
-    if node.def === KnownOp.less {
-      holds = { $0 < $1 }
-    } else if node.def === KnownOp.lessEqual {
-      holds = { $0 <= $1 }
-    } else if node.def === KnownOp.greater {
-      holds = { $0 > $1 }
-    } else if node.def === KnownOp.greaterEqual {
-      holds = { $0 >= $1 }
-    } else {
-      return nil
-    }
-    func operand(_ edge: Edge) -> Operand? {
-      let edge = loop.condition.passed(edge)
-      switch loop.condition.nodes[edge.node].kind {
-      case .constant(let value): return value.scalarInteger.map { .fixed($0) }
-      case .feed(let index):
-        if index < loop.carried { return .counter(index) }
-        guard inputs.indices.contains(index) else { return nil }
-        return known[inputs[index]]?.scalarInteger.map { .fixed($0) }
-      case .op, .variable: return nil
-      }
-    }
-    guard let left = operand(node.inputs[0]), let right = operand(node.inputs[1]) else {
-      return nil
-    }
-    return [(holds, left, right)]
-  }
-
-  // What a step adds to the carried value `index`: a constant, or nothing that is known.
-  private func step(_ loop: LoopNode, _ index: Int) -> Int? {
-    let body = loop.body
-    let sum = body.nodes[body.passed(body.fetches[index]).node]
-    guard case .op = sum.kind, sum.inputs.count == 2 else { return nil }
-    func isCounter(_ edge: Edge) -> Bool {
-      if case .feed(index) = body.nodes[body.passed(edge).node].kind { return true }
-      return false
-    }
-    func constant(_ edge: Edge) -> Int? {
-      guard case .constant(let value) = body.nodes[body.passed(edge).node].kind else { return nil }
-      return value.scalarInteger
-    }
-    if KnownOp.add.contains(where: { $0 === sum.def }) {
-      if isCounter(sum.inputs[0]) { return constant(sum.inputs[1]) }
-      if isCounter(sum.inputs[1]) { return constant(sum.inputs[0]) }
-    }
-    if sum.def === KnownOp.subtract, isCounter(sum.inputs[0]) {
-      return constant(sum.inputs[1]).map { -$0 }
-    }
-    return nil
-  }
-
-  // What identities pass on.
-  private func passed(_ edge: Edge) -> Edge {
-    var edge = edge
-    while isOp(edge.node, KnownOp.identity) { edge = nodes[edge.node].inputs[0] }
-    return edge
-  }
-
-  /// Whether anything in use does more than compute values from its inputs and variables.
-  private var hasEffects: Bool {
-    var copy = self
-    copy.markLive()
-    return copy.nodes.indices.contains { id in
-      guard copy.live[id], case .op = copy.nodes[id].kind else { return false }
-      let node = copy.nodes[id]
-      return node.isStateful
-        && !(node.def.traits.contains(.readsVariable)
-          && !node.def.traits.contains(.writesVariable))
-    }
+    markLive()
   }
 
   // MARK: - Sums
@@ -237,19 +170,53 @@ extension IR {
   /// are added in the same order.
   mutating func flattenSums() {
     let users = Users(self)
-    for id in order() where isOp(id, KnownOp.addN) {
-      guard let first = nodes[id].inputs.first, isOp(first.node, KnownOp.addN),
+    for id in order() where isOp(id, KnownOp.addN) || addsUpSteps(id) {
+      guard let first = nodes[id].inputs.first,
+        isOp(id, KnownOp.addN)
+          ? isOp(first.node, KnownOp.addN) : nodes[first.node].bodyNode == nodes[id].bodyNode,
         nodes[first.node].controls.isEmpty, users[first].count == 1, !users.fetched(first),
         !targets.contains(first.node), type(first).dtype.isPlain
       else { continue }
+      nodes[id].def = KnownOp.addN
       nodes[id].inputs = nodes[first.node].inputs + nodes[id].inputs.dropFirst()
       nodes[id].attrs["N"] = .int(Int64(nodes[id].inputs.count))
     }
     markLive()
   }
+
+  // Whether a node that was written out adds two values of one shape, as what adds up steps does.
+  private func addsUpSteps(_ id: Int) -> Bool {
+    guard nodes[id].bodyNode != nil, isOp(id, KnownOp.add), let shape = shape(nodes[id].inputs[0])
+    else { return false }
+    return shape == self.shape(nodes[id].inputs[1])
+  }
 }
 
-extension Tensor {
-  /// The value of a scalar of integers.
-  fileprivate var scalarInteger: Int? { shape.isEmpty ? integers?.first : nil }
+/// The elements of TensorFlow 1's stacks, by the edge that makes the stack: what one loop puts there
+/// and the loop of its gradient takes.
+private struct StackContents {
+  var elements: [Edge: [Edge]] = [:]
+  /// How many fetches the working graph has of its own.
+  let fetched: Int
+  private var order: [(stack: Edge, count: Int)] = []
+
+  init(fetched: Int) { self.fetched = fetched }
+
+  /// Keeps the elements as fetches, so that they stay in use, and follow what replaces them.
+  mutating func store(_ ir: inout IR) {
+    let stacks = elements.keys.sorted { ($0.node, $0.port) < ($1.node, $1.port) }
+    order = stacks.map { ($0, elements[$0]?.count ?? 0) }
+    ir.fetches += stacks.flatMap { elements[$0] ?? [] }
+  }
+
+  /// Takes them back.
+  mutating func load(_ ir: inout IR) {
+    var next = fetched
+    for (stack, count) in order {
+      elements[stack] = Array(ir.fetches[next..<(next + count)])
+      next += count
+    }
+    ir.fetches.removeLast(ir.fetches.count - fetched)
+    order = []
+  }
 }

@@ -4,23 +4,44 @@ internal import WeftGraph
 internal import WeftOps
 
 extension IR {
-  /// Drops control inputs on nodes without effects: who waits for such a node need not, and the node
-  /// itself is no longer needed for that.
+  /// Drops control inputs that a node's data inputs imply: every effect that the node they name waits
+  /// for, those inputs wait for too. A node without effects before it orders nothing.
   ///
   /// A read of a variable that follows a write counts as an effect; any other read sees the value
   /// from before the run's writes, which come as late as they may.
   mutating func dropIdleControls() {
-    var effective = [Bool](repeating: false, count: nodes.count)
-    for id in order() {
-      let node = nodes[id]
-      if case .op = node.kind { effective[id] = node.hasEffect && !isOp(id, KnownOp.noOp) }
-      if !effective[id] {
-        effective[id] =
-          node.inputs.contains { effective[$0.node] } || node.controls.contains { effective[$0] }
+    let sequence = order()
+    var number = [Int](repeating: -1, count: nodes.count)
+    var count = 0
+    for id in sequence {
+      guard case .op = nodes[id].kind, nodes[id].hasEffect, !isOp(id, KnownOp.noOp) else {
+        continue
       }
+      number[id] = count
+      count += 1
     }
-    for id in nodes.indices where live[id] && !nodes[id].controls.isEmpty {
-      nodes[id].controls = nodes[id].controls.filter { effective[$0] }
+    // For each node the effects that come before it, and its own. Too many are not told apart: then
+    // only what orders nothing at all is dropped.
+    let isExact = count <= 4_096
+    let words = isExact ? (count + 63) / 64 : 1
+    var before = [UInt64](repeating: 0, count: nodes.count * words)
+    func add(_ source: Int, to id: Int) {
+      for word in 0..<words { before[id * words + word] |= before[source * words + word] }
+    }
+    for id in sequence {
+      for edge in nodes[id].inputs { add(edge.node, to: id) }
+      if !nodes[id].controls.isEmpty {
+        nodes[id].controls = nodes[id].controls.filter { source in
+          (0..<words).contains {
+            let known = isExact ? before[id * words + $0] : 0
+            return before[source * words + $0] & ~known != 0
+          }
+        }
+        for source in nodes[id].controls { add(source, to: id) }
+      }
+      if number[id] >= 0 {
+        before[id * words + (isExact ? number[id] / 64 : 0)] |= 1 << UInt64(number[id] % 64)
+      }
     }
     markLive()
   }

@@ -1,0 +1,155 @@
+// How many steps a loop makes, where that is known before the run.
+
+internal import WeftGraph
+internal import WeftOps
+internal import WeftTensors
+
+extension IR {
+  /// The fewest and most steps of a loop that is written out.
+  private static let unrolledSteps = 8...1_024
+
+  private enum Operand {
+    case fixed(Int)
+    case counter(Int)
+    /// The longest of these lengths, or a number that is as large.
+    case longest(Edge, most: Int?)
+  }
+
+  /// The steps that a loop makes, when its condition compares counters with known numbers and
+  /// nothing in it has effects. A loop that ends with the longest of several sequences counts as
+  /// long as it may be, when further steps change nothing.
+  func trips(_ id: Int) -> Int? {
+    guard let loop = nodes[id].loop, loop.condition.fetches.count == 1,
+      loop.body.fetches.count == loop.carried, !loop.condition.hasEffects, !loop.body.hasEffects,
+      let tests = tests(loop, loop.condition.fetches[0], nodes[id].inputs)
+    else { return nil }
+    var counters: [Int: (value: Int, step: Int)] = [:]
+    for case .counter(let index) in tests.flatMap({ [$0.left, $0.right] }) {
+      guard let start = known[nodes[id].inputs[index]]?.integers?.first,
+        let step = step(loop, index)
+      else { return nil }
+      counters[index] = (start, step)
+    }
+    func value(_ operand: Operand) -> Int {
+      switch operand {
+      case .fixed(let value): value
+      case .counter(let index): counters[index]?.value ?? 0
+      case .longest(_, let most): most ?? .max
+      }
+    }
+    for test in tests {
+      if case .longest = test.left { return nil }
+      guard case .longest(let lengths, _) = test.right else { continue }
+      guard test.isLess, case .counter(let counter) = test.left,
+        counters[counter].map({ $0.value >= 0 && $0.step > 0 }) == true,
+        isQuiet(id, beyond: lengths, counter: counter)
+      else { return nil }
+    }
+    var count = 0
+    while tests.allSatisfy({ $0.holds(value($0.left), value($0.right)) }) {
+      count += 1
+      guard count <= min(IR.unrolledSteps.upperBound, iterationLimit) else { return nil }
+      for index in counters.keys.sorted() {
+        guard let counter = counters[index] else { continue }
+        let (next, overflow) = counter.value.addingReportingOverflow(counter.step)
+        guard !overflow, Int(Int32(truncatingIfNeeded: next)) == next else { return nil }
+        counters[index]?.value = next
+      }
+    }
+    return count >= IR.unrolledSteps.lowerBound ? count : nil
+  }
+
+  private typealias Test = (
+    holds: (Int, Int) -> Bool, isLess: Bool, left: Operand, right: Operand
+  )
+
+  // The comparisons that all must hold for another step.
+  private func tests(_ loop: LoopNode, _ edge: Edge, _ inputs: [Edge]) -> [Test]? {
+    let edge = loop.condition.passed(edge)
+    let node = loop.condition.nodes[edge.node]
+    guard case .op = node.kind, node.inputs.count == 2 else { return nil }
+    if node.def === KnownOp.logicalAnd {
+      guard let left = tests(loop, node.inputs[0], inputs),
+        let right = tests(loop, node.inputs[1], inputs)
+      else { return nil }
+      return left + right
+    }
+    let holds: (Int, Int) -> Bool
+    if node.def === KnownOp.less {
+      holds = { $0 < $1 }
+    } else if node.def === KnownOp.lessEqual {
+      holds = { $0 <= $1 }
+    } else if node.def === KnownOp.greater {
+      holds = { $0 > $1 }
+    } else if node.def === KnownOp.greaterEqual {
+      holds = { $0 >= $1 }
+    } else {
+      return nil
+    }
+    func operand(_ edge: Edge) -> Operand? {
+      let edge = loop.condition.passed(edge)
+      switch loop.condition.nodes[edge.node].kind {
+      case .constant(let value): return value.scalarInteger.map { .fixed($0) }
+      case .feed(let index):
+        if index < loop.carried { return .counter(index) }
+        guard inputs.indices.contains(index) else { return nil }
+        return known[inputs[index]]?.scalarInteger.map { .fixed($0) }
+          ?? longest(inputs[index]).map { .longest($0.lengths, most: $0.most) }
+      case .op, .variable: return nil
+      }
+    }
+    guard let left = operand(node.inputs[0]), let right = operand(node.inputs[1]) else {
+      return nil
+    }
+    return [(holds, node.def === KnownOp.less, left, right)]
+  }
+
+  // What a step adds to the carried value `index`: a constant, or nothing that is known.
+  func step(_ loop: LoopNode, _ index: Int) -> Int? {
+    let body = loop.body
+    let sum = body.nodes[body.passed(body.fetches[index]).node]
+    guard case .op = sum.kind, sum.inputs.count == 2 else { return nil }
+    func isCounter(_ edge: Edge) -> Bool {
+      if case .feed(index) = body.nodes[body.passed(edge).node].kind { return true }
+      return false
+    }
+    func constant(_ edge: Edge) -> Int? {
+      guard case .constant(let value) = body.nodes[body.passed(edge).node].kind else { return nil }
+      return value.scalarInteger
+    }
+    if KnownOp.add.contains(where: { $0 === sum.def }) {
+      if isCounter(sum.inputs[0]) { return constant(sum.inputs[1]) }
+      if isCounter(sum.inputs[1]) { return constant(sum.inputs[0]) }
+    }
+    if sum.def === KnownOp.subtract, isCounter(sum.inputs[0]) {
+      return constant(sum.inputs[1]).map { -$0 }
+    }
+    return nil
+  }
+
+  // What identities pass on.
+  func passed(_ edge: Edge) -> Edge {
+    var edge = edge
+    while isOp(edge.node, KnownOp.identity) { edge = nodes[edge.node].inputs[0] }
+    return edge
+  }
+
+  /// Whether anything in use does more than compute values from its inputs and variables.
+  private var hasEffects: Bool {
+    var copy = self
+    copy.markLive()
+    return copy.nodes.indices.contains { id in
+      guard copy.live[id], case .op = copy.nodes[id].kind else { return false }
+      let node = copy.nodes[id]
+      return node.isStateful && !copy.usesObject(id) && !copy.isOp(id, KnownOp.noOp)
+        && !(node.def.traits.contains(.readsVariable)
+          && !node.def.traits.contains(.writesVariable))
+    }
+  }
+
+}
+
+extension Tensor {
+  /// The value of a scalar of integers.
+  var scalarInteger: Int? { shape.isEmpty ? integers?.first : nil }
+}
