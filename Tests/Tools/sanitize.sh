@@ -25,7 +25,9 @@ done
 
 # The Swift runtime keeps what it makes once until the end, which is no leak.
 export ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=1"
-export TSAN_OPTIONS="halt_on_error=1:abort_on_error=1:second_deadlock_stack=1"
+export TSAN_OPTIONS="halt_on_error=1:abort_on_error=1:second_deadlock_stack=1:suppressions=$PWD/Tests/Tools/thread_sanitizer.txt"
+# A backtrace of a program with this many threads takes minutes, and the report has one.
+export SWIFT_BACKTRACE=enable=no
 # OpenBLAS is not built for the sanitizers; Weft's own threads are those to be watched.
 export OPENBLAS_NUM_THREADS=1
 
