@@ -58,7 +58,7 @@ package let pipeline: [Pass] = [
     run: { $0.unrollLoops() }),
   Pass(name: "fold", purpose: "replace known values by constants", run: { $0.fold() }),
   Pass(
-    name: "order", purpose: "drop orderings on nodes without effects",
+    name: "order", purpose: "drop orderings that order no effects, or that data imply",
     run: { $0.dropIdleControls() }),
   Pass(
     name: "forward", purpose: "leave out nodes that only pass a value on",
@@ -74,6 +74,9 @@ package let pipeline: [Pass] = [
   Pass(
     name: "liverows", purpose: "leave out steps of sequences that no loss depends on",
     run: { $0.skipDeadRows() }),
+  Pass(
+    name: "sparserows", purpose: "give sparse updates memory for as many rows as there may be",
+    run: { $0.boundSparseRows() }),
   Pass(
     name: "elementwise", purpose: "run elementwise nodes of one shape block by block as one",
     run: { $0.fuseElementwise() }),

@@ -106,6 +106,8 @@ public struct LowerContext: Sendable {
   let variables: @Sendable (Int) throws -> VariableCell
   /// The session's seed, for random ops without seeds of their own.
   public let sessionSeed: UInt64
+  /// The input that says how many rows count, of an op made by `OpDef.countingRows`.
+  public var rowCount: Int?
 
   /// A lowering context.
   public init(

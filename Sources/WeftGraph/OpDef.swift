@@ -108,6 +108,10 @@ public final class OpDef: Sendable {
   /// What runs.
   public let lowering: Lowering
 
+  /// The inputs that hold rows for a variable and their indices; nil when it writes no such rows, or
+  /// has no kernel that may be told how many of them count.
+  public let rowPlaces: (rows: Int, indices: Int)?
+
   private let arguments: String
   private let attributes: String
   private let parsed = Mutex<OpSignature?>(nil)
@@ -125,8 +129,9 @@ public final class OpDef: Sendable {
     value: (@Sendable (InferContext) -> [Dim]?)? = nil,
     handles: (@Sendable (InferContext) throws -> [HandleType?])? = nil,
     refines: (@Sendable (InferContext) -> [Int: HandleType])? = nil,
-    gradient: GradientRule, lowering: Lowering
+    rowPlaces: (rows: Int, indices: Int)? = nil, gradient: GradientRule, lowering: Lowering
   ) {
+    self.rowPlaces = rowPlaces
     self.name = name
     self.arguments = arguments
     self.attributes = attributes
@@ -138,6 +143,24 @@ public final class OpDef: Sendable {
     self.refines = refines
     self.gradient = gradient
     self.lowering = lowering
+  }
+
+  /// The same op with one more input, an int32: how many of the rows that it is given count.
+  public func countingRows() -> OpDef {
+    guard let arrow = arguments.firstRange(of: " ->"), case .kernel(let lower) = lowering else {
+      return self
+    }
+    return OpDef(
+      name,
+      arguments[..<arrow.lowerBound] + ", row_count: int32" + arguments[arrow.lowerBound...],
+      attributes, summary: summary, traits: traits,
+      infer: { ctx in throw ctx.error("is made after shapes are known") },
+      handles: handles, gradient: gradient,
+      lowering: .kernel { ctx in
+        var ctx = ctx
+        ctx.rowCount = ctx.inputs.count - 1
+        return try lower(ctx)
+      })
   }
 
   /// Inputs, outputs and attributes.

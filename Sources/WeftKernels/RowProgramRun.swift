@@ -17,20 +17,29 @@ extension RowProgram {
     return lastRead <= firstWrite
   }
 
+  // The pieces that all rows are shared out in: they do not depend on the number of threads.
+  private func pieces(rows: Int, columns: Int) -> Int {
+    let grain = max(1, elementwiseGrain / max(1, columns * instructions.count / 2))
+    return max(1, min(64, rows / grain))
+  }
+
+  /// Bytes of scratch memory, aligned to 64 bytes, that `runAll` needs.
+  package func scratchBytes(rows: Int, columns: Int, tail: RowProgram?) -> Int {
+    let each = (max(scratchBytes, tail?.scratchBytes ?? 0) + 63) & ~63
+    return pieces(rows: rows, columns: columns) * each
+  }
+
   /// Runs all rows on the pool's threads, then `tail` on what is left of the last row.
   package func runAll(
     rows: Int, bases: UnsafePointer<UnsafeMutableRawPointer>, columns: Int, tail: RowProgram?,
-    pool: ThreadPool
+    scratch: UnsafeMutableRawPointer, pool: ThreadPool
   ) {
-    let alignment = 64
-    func withRegisters(_ bytes: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
-      withUnsafeTemporaryAllocation(byteCount: max(alignment, bytes), alignment: alignment) {
-        if let base = $0.baseAddress { body(base) }
-      }
-    }
-    pool.split(rows, grain: max(1, elementwiseGrain / max(1, columns * instructions.count / 2))) {
-      lower, upper in
-      withRegisters(scratchBytes) { run(rows: lower, upper, bases: bases, registers: $0) }
+    let pieces = pieces(rows: rows, columns: columns)
+    let each = scratchBytes(rows: rows, columns: columns, tail: tail) / pieces
+    pool.parallel(pieces) { piece in
+      run(
+        rows: piece * rows / pieces, (piece + 1) * rows / pieces, bases: bases,
+        registers: scratch + piece * each)
     }
     guard let tail else { return }
     withUnsafeTemporaryAllocation(
@@ -40,9 +49,7 @@ extension RowProgram {
       for (index, stride) in rowStrides.enumerated() {
         (first + index).initialize(to: bases[index] + rows * stride)
       }
-      withRegisters(tail.scratchBytes) {
-        tail.run(rows: 0, 1, bases: UnsafePointer(first), registers: $0)
-      }
+      tail.run(rows: 0, 1, bases: UnsafePointer(first), registers: scratch)
     }
   }
 }

@@ -37,6 +37,13 @@ package enum KnownOp {
   package static let onesLike = FillRows.onesLike
   package static let noOp = [IdentityRows.noOp, IdentityRows.controlTrigger]
   package static let constant = ConstantRows.const
+  package static let shape = ShapeRows.shape
+  package static let stridedSlice = StridedSliceRows.stridedSlice
+  package static let unsortedSegmentSum = unsortedSegmentSumRow
+  package static let gather = GatherRows.gatherV2
+  package static let resourceGather = VariableIndexRows.gather
+  package static let unique = UniqueRows.unique
+  package static let countedUnique = UniqueRows.counted
   package static let less = lessRow
   package static let lessEqual = lessEqualRow
   package static let greater = greaterRow

@@ -152,6 +152,7 @@ enum OptimizerRows {
         return isResource ? [] : [shape]
       },
       handles: isResource ? nil : handles,
+      rowPlaces: places.indices.map { (rows: places.gradient, indices: $0) },
       gradient: .none("updates are not differentiated"),
       lowering: .kernel { ctx in try kernel(ctx, spec, places) })
   }
@@ -222,6 +223,7 @@ enum OptimizerRows {
     let indexShape = Array(gradShape.prefix(1))
     let indexType = indexPlace.map { ctx.dtype($0) } ?? .int32
     let scratch = 8 * (cells.count + scalars.count)
+    let rowCount = ctx.rowCount
     return Kernel("optimizer", scratchBytes: scratch, flops: 8 * count) { call in
       let slots = call.scratch.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
       let numbers = (call.scratch + 8 * cells.count).assumingMemoryBound(to: Double.self)
@@ -253,7 +255,9 @@ enum OptimizerRows {
         applyDense(update, span, count: count, pool: call.pool)
         return
       }
-      let indices = IndexList(call.rawInput(indexPlace), indexType, count: gradShape.first ?? 0)
+      let some = rowCount.map { Int(call.input($0, as: Int32.self)[0]) }
+      let indices = IndexList(
+        call.rawInput(indexPlace), indexType, count: some ?? gradShape.first ?? 0)
       try indices.check(rows, shape: indexShape, failure)
       applySparse(
         update, span, indices: indices, rows: rows, inner: inner, pool: call.pool)

@@ -158,6 +158,7 @@ enum VariableIndexRows {
     let (count, updateCount) = (ctx.count(1), ctx.count(2))
     let unsupported = ctx.unsupported(dtype)
     guard dtype.isPlain else { throw unsupported }
+    let rowCount = ctx.rowCount
     return Kernel("scatterRows", flops: updateCount) { call in
       let value = try cell.read()
       let shape = value.shape
@@ -167,11 +168,13 @@ enum VariableIndexRows {
       else {
         throw failure("cannot scatter updates \(updateShape) by \(indexShape) into \(shape)")
       }
-      let indices = IndexList(call.rawInput(1), indexType, count: count)
+      let some = rowCount.map { Int(call.input($0, as: Int32.self)[0]) }
+      let indices = IndexList(call.rawInput(1), indexType, count: some ?? count)
       try indices.check(rows, shape: indexShape, failure)
       let updates = call.rawInput(2)
       if rule == .div,
-        VariableKernels.hasIntegerZero(dtype, updates, count: updateCount)
+        VariableKernels.hasIntegerZero(
+          dtype, updates, count: some.map { $0 * inner } ?? updateCount)
       {
         throw failure("divides integers by zero")
       }
@@ -195,7 +198,7 @@ enum VariableIndexRows {
         try checkScatter(ctx)
         return []
       },
-      gradient: .none("an in-place update has no output"),
+      rowPlaces: (rows: 2, indices: 1), gradient: .none("an in-place update has no output"),
       lowering: .kernel { ctx in try scatterKernel(ctx, rule) })
   }
 
@@ -216,7 +219,7 @@ enum VariableIndexRows {
         try checkScatter(ctx)
         return [ctx.variableShape(0)]
       },
-      handles: { ctx in [ctx.handle(0)] },
+      handles: { ctx in [ctx.handle(0)] }, rowPlaces: (rows: 2, indices: 1),
       gradient: .none("in-place updates are not differentiated"),
       lowering: .kernel { ctx in try scatterKernel(ctx, rule) })
   }

@@ -154,6 +154,38 @@ enum UniqueRows {
     traits: [.dataDependent], infer: { ctx in try vectorShapes(ctx, counts: false) },
     gradient: .none("it picks elements"), lowering: .kernel { ctx in try lower(ctx, axis: nil) })
 
+  /// `Unique` with memory for as many elements as may be found, and how many were found. The elements
+  /// beyond are the first one again. It exists in plans only.
+  static let counted = OpDef(
+    "UniqueRows", "x: T -> y: T, idx: out_idx, count: int32",
+    "T: type; out_idx: {int32, int64} = int32",
+    summary: "The distinct elements of a vector, where each element is, how many there are.",
+    infer: { ctx in throw ctx.error("is made after shapes are known") },
+    gradient: .none("it exists in plans only"),
+    lowering: .kernel { ctx in
+      let wide = ctx.outputs[1].dtype == .int64
+      let kernel = try withTableType(ctx.dtype(0)) { type in
+        wide ? lowerCounted(type, ctx, Int64.self) : lowerCounted(type, ctx, Int32.self)
+      }
+      guard let kernel else { throw ctx.unsupported(ctx.dtype(0)) }
+      return kernel
+    })
+
+  private static func lowerCounted<Element: TableElement, Index: IndexElement>(
+    _: Element.Type, _ ctx: LowerContext, _: Index.Type
+  ) -> Kernel {
+    let count = ctx.count(0)
+    let capacity = PositionTable.capacity(count)
+    return Kernel(ctx.kernelName("uniqueRows", ctx.dtype(0)), scratchBytes: capacity * 4) { call in
+      let (x, y) = (call.input(0, as: Element.self), call.output(0, as: Element.self))
+      let found = uniqueElements(
+        x, count: count, into: y, places: call.output(1, as: Index.self), counts: nil,
+        table: PositionTable(call.scratch, capacity: capacity))
+      if found > 0 { (y + found).update(repeating: y[0], count: count - found) }
+      call.output(2, as: Int32.self)[0] = Int32(truncatingIfNeeded: found)
+    }
+  }
+
   static let uniqueV2 = OpDef(
     "UniqueV2", "x: T, axis: Taxis -> y: T, idx: out_idx",
     "T: type; Taxis: {int32, int64} = int64; out_idx: {int32, int64} = int32",

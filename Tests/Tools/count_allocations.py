@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Counts the heap allocations of repeated runs, with a counter preloaded before the C library's.
 
-  count_allocations.py BENCHMARK [--workloads LIST] [--threads 1,2] [--all] [--trace N]
+  count_allocations.py BENCHMARK [--workloads LIST] [--threads 1,2] [--trace N]
 
 BENCHMARK is the example program `benchmark`, built with -c release: a debug build allocates what
 the optimizer leaves out. Each workload runs a prepared step until it is warm, then 20 times more:
 training of a cell by its own optimizer (rnn) or by plain gradient descent (rnn-plain), or one
-character generated (generate). Exits with 1 when a step allocates although all its kernels were
-chosen before the run; with --all, when any step does. --trace shows where the first N allocations
-come from. Needs a C compiler, and Linux.
+character generated (generate). Exits with 1 when a step allocates. --trace shows where the first N
+allocations come from. Needs a C compiler, and Linux.
 """
 import argparse
 import json
@@ -56,7 +55,6 @@ def main():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--warmup", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--all", action="store_true")
     parser.add_argument("--trace", type=int, default=0)
     parser.add_argument("--compiler", default=os.environ.get("CC", "cc"))
     options = parser.parse_args()
@@ -71,7 +69,7 @@ def main():
                 allocations, late = found["allocations"], found["late_steps"]
                 print(f"{workload:12s} {threads} threads  {allocations / options.steps:9.2f} "
                       f"allocations a step, {late} kernels chosen in the run", flush=True)
-                failed = failed or allocations != 0 and (late == 0 or options.all)
+                failed = failed or allocations != 0
     sys.exit(1 if failed else 0)
 
 

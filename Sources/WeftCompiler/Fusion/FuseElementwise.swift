@@ -255,9 +255,12 @@ struct ElementwiseGroup {
     }
     let label = "elementwise\(nodes.count)"
     var kernel = Kernel(
-      label, inPlace: inPlace, flops: flops.overflow ? .max : flops.partialValue
+      label, scratchBytes: main.scratchBytes(rows: rows, columns: columns, tail: tail),
+      inPlace: inPlace, flops: flops.overflow ? .max : flops.partialValue
     ) { call in
-      main.runAll(rows: rows, bases: call.arguments, columns: columns, tail: tail, pool: call.pool)
+      main.runAll(
+        rows: rows, bases: call.arguments, columns: columns, tail: tail, scratch: call.scratch,
+        pool: call.pool)
     }
     let names = nodes.map { ir.nodes[$0.id].def.name }.joined(separator: " ")
     kernel.details = { [names] }
