@@ -94,7 +94,9 @@ private struct WrittenGraph {
   }
 
   // h = tanh([x, h] w) for two rows, and the gradient of the sum of outputs times `dys`.
-  private func written(hasLengths: Bool, _ deviation: Deviation) throws -> Graph {
+  private func written(
+    hasLengths: Bool, _ deviation: Deviation, stackSize: String = "steps"
+  ) throws -> Graph {
     var g = WrittenGraph()
     g.add("x", "Placeholder", "", "dtype=f shape=[\(Self.steps),2,3]")
     g.add("w", "Placeholder", "", "dtype=f shape=[7,4]")
@@ -117,7 +119,7 @@ private struct WrittenGraph {
     g.add("out", "TensorArrayV3", "steps", "dtype=f" + shape)
     g.add("inFlow", "TensorArrayScatterV3", "in all x in:1", "T=f")
     for (name, type) in [("ys", "f"), ("xhs", "f"), ("ends", "b")] {
-      g.add(name, "StackV2", "steps", "elem_type=\(type)")
+      g.add(name, "StackV2", stackSize, "elem_type=\(type)")
     }
     g.add("longest", "Max", "lengths axes", "T=i Tidx=i")
     g.add("atLeastOne", "Maximum", "one longest", "T=i")
@@ -252,6 +254,15 @@ private struct WrittenGraph {
       if deviation == .countIsRead {
         let steps = hasLengths ? Float(max(1, lengths.max() ?? 0)) : Float(Self.steps)
         #expect(rolled.values[4] == [steps])
+      }
+    }
+  }
+
+  @Test func aStackThatIsTooSmallIsAnError() throws {
+    let graph = try written(hasLengths: false, .none, stackSize: "one")
+    for disabled: Set<String> in [[], ["unroll"]] {
+      #expect(throws: WeftError.self) {
+        try run(graph, ["dw/exit"], lengths: [9, 9], disabled: disabled)
       }
     }
   }

@@ -12,15 +12,26 @@ struct Elements {
   /// The most elements that are followed one by one.
   static let longest = 1 << 12
 
-  init(_ ir: IR) { self.ir = ir }
+  private let originals: Int
+
+  init(_ ir: IR) {
+    self.ir = ir
+    originals = ir.nodes.count
+  }
 
   /// Puts what was replaced so far into a working graph.
-  /// - Returns: whether there was anything.
+  /// - Returns: whether anything there has read it.
   consuming func apply(to target: inout IR) -> Bool {
+    let replaced = changes.edges
+    let wasRead =
+      ir.fetches.contains { replaced[$0] != nil }
+      || (0..<originals).contains { id in
+        ir.live[id] && ir.nodes[id].inputs.contains { replaced[$0] != nil }
+      }
     changes.apply(to: &ir)
     ir.markLive()
     target = ir
-    return !changes.edges.isEmpty
+    return wasRead
   }
 
   /// The known integers of an operand, which may be an element that was read.

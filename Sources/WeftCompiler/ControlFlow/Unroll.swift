@@ -115,15 +115,12 @@ extension IR {
           copy.inputs = copy.inputs.map(outer)
           let out = Edge(node: inner, port: 0)
           if body.isOp(inner, KnownOp.Stack.push) {
-            stacks.elements[passed(copy.inputs[0]), default: []].append(copy.inputs[1])
+            try stacks.push(copy.inputs[1], on: passed(copy.inputs[0]), self)
             taken[out] = copy.inputs[1]
             continue
           }
           if body.isOp(inner, KnownOp.Stack.pop) {
-            guard let element = stacks.elements[passed(copy.inputs[0])]?.popLast() else {
-              throw WeftError(.failedPrecondition, "the stack holds nothing that is known")
-            }
-            taken[out] = element
+            taken[out] = try stacks.pop(from: passed(copy.inputs[0]), copy.outputs[0].dtype, self)
             continue
           }
           copy.controls = copy.controls.compactMap { shared[$0] ?? place[$0] } + node.controls
@@ -201,6 +198,25 @@ private struct StackContents {
   private var order: [(stack: Edge, count: Int)] = []
 
   init(fetched: Int) { self.fetched = fetched }
+
+  /// Puts an element on a stack, if the run could.
+  mutating func push(_ element: Edge, on stack: Edge, _ ir: IR) throws {
+    let node = ir.nodes[stack.node]
+    guard ir.isOp(stack.node, KnownOp.Stack.make),
+      let dtype = try? Attrs(node.attrs, signature: node.def.signature).type("elem_type"),
+      dtype == ir.type(element).dtype, let most = ir.known[node.inputs[0]]?.scalarInteger,
+      most < 0 || elements[stack]?.count ?? 0 < most
+    else { throw WeftError(.failedPrecondition, "the stack may not take the element") }
+    elements[stack, default: []].append(element)
+  }
+
+  /// Takes the element on top.
+  mutating func pop(from stack: Edge, _ dtype: DType, _ ir: IR) throws -> Edge {
+    guard let element = elements[stack]?.popLast(), ir.type(element).dtype == dtype else {
+      throw WeftError(.failedPrecondition, "the stack holds nothing that is known")
+    }
+    return element
+  }
 
   /// Keeps the elements as fetches, so that they stay in use, and follow what replaces them.
   mutating func store(_ ir: inout IR) {
