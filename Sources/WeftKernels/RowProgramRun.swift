@@ -17,10 +17,11 @@ extension RowProgram {
     return lastRead <= firstWrite
   }
 
-  // The pieces that all rows are shared out in: they do not depend on the number of threads.
+  // The pieces that all rows are shared out in, each with registers of its own: no more than threads
+  // gain by, as the memory is the run's.
   private func pieces(rows: Int, columns: Int) -> Int {
     let grain = max(1, elementwiseGrain / max(1, columns * instructions.count / 2))
-    return max(1, min(64, rows / grain))
+    return max(1, min(16, rows / grain))
   }
 
   /// Bytes of scratch memory, aligned to 64 bytes, that `runAll` needs.

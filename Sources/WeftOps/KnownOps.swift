@@ -42,6 +42,7 @@ package enum KnownOp {
   package static let unsortedSegmentSum = unsortedSegmentSumRow
   package static let gather = GatherRows.gatherV2
   package static let resourceGather = VariableIndexRows.gather
+  package static let divisions = divisionRows
   package static let unique = UniqueRows.unique
   package static let countedUnique = UniqueRows.counted
   package static let less = lessRow

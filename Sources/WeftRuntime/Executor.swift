@@ -78,6 +78,7 @@ final class Execution: RunObjects, @unchecked Sendable {
       addresses.advanced(by: index).initialize(to: address)
     }
     try makeReadySteps()
+    reportedBytes = heldBytes
   }
 
   deinit {
@@ -157,7 +158,7 @@ final class Execution: RunObjects, @unchecked Sendable {
   }
 
   /// What the session counts for it, between runs.
-  lazy var reportedBytes = heldBytes
+  var reportedBytes = 0
 
   /// Bytes for values, planned ones and those of sizes that a run decided.
   var heldBytes: Int {

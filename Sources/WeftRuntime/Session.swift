@@ -61,6 +61,8 @@ public final class Session: @unchecked Sendable {
   private let lock = Mutex<[Key: Prepared]>([:])
   // Entered with `lock` held to compile, never the other way round.
   private let gate: RunGate
+  // Bytes of all plans' runs; guarded by the gate.
+  private var allBytes = 0
 
   private struct Key: Hashable {
     let fetches: [Edge]
@@ -76,13 +78,13 @@ public final class Session: @unchecked Sendable {
     // Guarded by the session's gate.
     var idle: [Execution]
     var count = 1
-    var heldBytes: Int
+    /// Whether the session has forgotten it: what it holds counts no more.
+    var isEvicted = false
 
     init(_ plan: Plan, _ execution: Execution) {
       self.plan = plan
       isAlone = plan.changesSession
       idle = [execution]
-      heldBytes = execution.heldBytes
     }
   }
 
@@ -148,8 +150,9 @@ public final class Session: @unchecked Sendable {
     let execution = try gate.enter(alone: prepared.isAlone) { try take(prepared) }
     defer {
       gate.leave {
-        prepared.heldBytes += execution.heldBytes - execution.reportedBytes
-        execution.reportedBytes = execution.heldBytes
+        let held = execution.heldBytes
+        count(held - execution.reportedBytes, for: prepared)
+        execution.reportedBytes = held
         prepared.idle.append(execution)
       }
     }
@@ -170,12 +173,16 @@ public final class Session: @unchecked Sendable {
   // Memory that no run uses now, made where there is none and the limit has room; else nil.
   private func take(_ prepared: Prepared) throws -> Execution? {
     if let execution = prepared.idle.popLast() { return execution }
-    let room = options.compile.memoryLimit - prepared.heldBytes
-    guard prepared.plan.arenaBytes <= room else { return nil }
+    guard prepared.plan.arenaBytes <= options.compile.memoryLimit - allBytes else { return nil }
     let execution = try execution(prepared.plan)
     prepared.count += 1
-    prepared.heldBytes += execution.reportedBytes
+    count(execution.reportedBytes, for: prepared)
     return execution
+  }
+
+  // Under the gate.
+  private func count(_ bytes: Int, for prepared: Prepared) {
+    if !prepared.isEvicted { allBytes += bytes }
   }
 
   private func execution(_ plan: Plan) throws -> Execution {
@@ -207,7 +214,7 @@ public final class Session: @unchecked Sendable {
   }
 
   /// Bytes that the session holds for the values of its runs, between runs too.
-  package var heldBytes: Int { lock.withLock { plans in held(plans) } }
+  package var heldBytes: Int { gate.withLock { allBytes } }
 
   /// How many runs of such a plan have memory of their own.
   package func arenas(
@@ -215,10 +222,6 @@ public final class Session: @unchecked Sendable {
   ) throws -> Int {
     let prepared = try prepared(fetches, feeds, targets)
     return gate.withLock { prepared.count }
-  }
-
-  private func held(_ plans: [Key: Prepared]) -> Int {
-    gate.withLock { plans.values.reduce(0) { $0 + $1.heldBytes } }
   }
 
   private func prepared(
@@ -241,12 +244,22 @@ public final class Session: @unchecked Sendable {
     // A plan depends on the variables' shapes: no run changes them meanwhile.
     gate.enter(alone: false) { () }
     defer { gate.leave {} }
+    BlasThreads.enter()
+    defer { BlasThreads.leave() }
     let plan = try compile(
       graph, request: request, options: options.compile, sessionSeed: options.seed,
       variable: { variables.cell($0, dtype: $1) })
     // What plans for other feeds hold is kept for their next run while there is room.
-    if held(plans) > options.compile.memoryLimit - plan.arenaBytes { plans.removeAll() }
-    let fresh = Prepared(plan, try execution(plan))
+    if gate.withLock({ allBytes }) > options.compile.memoryLimit - plan.arenaBytes {
+      gate.withLock {
+        for prepared in plans.values { prepared.isEvicted = true }
+        allBytes = 0
+      }
+      plans.removeAll()
+    }
+    let execution = try execution(plan)
+    let fresh = Prepared(plan, execution)
+    gate.withLock { count(execution.reportedBytes, for: fresh) }
     plans[key] = fresh
     return fresh
   }

@@ -167,6 +167,24 @@ private let two = int + #","N":{"i":"2"}"#
     }
   }
 
+  // A loop over values of unknown size is compiled for the numbers that it is given.
+  @Test func numbersThatComeAgainAreTakenForWhatTheyAre() throws {
+    let graph = Graph()
+    let x = try graph.placeholder(.int32, shape: [4], name: "x")
+    let n = try graph.placeholder(.int32, shape: .scalar, name: "n")
+    let distinct = try unique(x).values
+    let result = try whileLoop(
+      [graph.constant(Int32(0)), graph.constant(Int32(0))],
+      condition: { try less($0[0], n - $0[0].graph.constant(Int32(1))) },
+      body: { [try $0[0] + $0[0].graph.constant(Int32(1)), try $0[1] + sum(distinct)] })
+    let session = Session(graph, options: SessionOptions(threads: 1))
+    for count: Int32 in [3, 5, 3, 2, 5] {
+      let found = try session.run(
+        [result[1]], feeds: [x: Tensor([Int32(7), 7, 1, 7]), n: Tensor(scalar: count)])
+      #expect(try found[0].scalar(of: Int32.self) == 8 * (count - 1))
+    }
+  }
+
   @Test func aMillionIterations() throws {
     let graph = Graph()
     let limit = try graph.placeholder(.int32, shape: .scalar)

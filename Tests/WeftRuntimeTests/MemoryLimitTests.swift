@@ -47,6 +47,26 @@ struct MemoryLimitTests {
       {"name":"b","op":"Bincount","input":["x","n","w"],"attr":{"T":{"type":"DT_INT32"}}}]}
     """#
 
+  @Test func sizesThatRunsDecideCountAlso() throws {
+    let graph = try GraphFile.decode(Array(Self.fed.utf8), registry: .standard)
+    var options = SessionOptions()
+    options.compile.memoryLimit = 10_000_000
+    let session = Session(graph, options: options)
+    let fetches = try ["a", "b"].map { try session.graph.edge($0) }
+    for count in [1, 2, 3, 4, 5, 1, 2] {
+      try session.run(
+        fetches,
+        feeds: [
+          (session.graph.edge("x"), Tensor([Int32](repeating: 1, count: count), shape: [count])),
+          (session.graph.edge("m"), Tensor(scalar: Int32(500_000))),
+          (session.graph.edge("n"), Tensor(scalar: Int32(400_000))),
+        ])
+      #expect(session.heldBytes >= 3_600_000)
+      // The last run's own come on top: nobody knew them before.
+      #expect(session.heldBytes <= 10_000_000 + 3_600_000)
+    }
+  }
+
   @Test func valuesOfAnEarlierRunLeaveRoom() throws {
     let graph = try GraphFile.decode(Array(Self.fed.utf8), registry: .standard)
     var options = SessionOptions()

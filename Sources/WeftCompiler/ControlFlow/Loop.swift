@@ -125,7 +125,7 @@ final class LoopNode: @unchecked Sendable {
 
   private func lower(_ ctx: LowerContext) throws -> Kernel {
     let plans: LoopPlans = try cache.withLock { cache in
-      guard let compiled = cache.table.latest(ctx.inputs) else {
+      guard let compiled = cache.table.latest(ctx) else {
         throw WeftError(.internal, "\(op) was not compiled")
       }
       if let plans = compiled.plans { return plans }

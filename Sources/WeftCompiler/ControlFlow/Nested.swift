@@ -177,22 +177,31 @@ struct NestedCache<Value> {
       wanted = NestedKey(
         types: key.types, handles: key.handles, known: key.known.map { _ in nil })
     }
-    if let found = entries.last(where: { $0.key == wanted }) { return found.value }
+    if let at = entries.lastIndex(where: { $0.key == wanted }) {
+      // The last one is that of the latest call.
+      entries.append(entries.remove(at: at))
+      return entries[entries.count - 1].value
+    }
     let similar = entries.count { $0.key.types == key.types && $0.key.handles == key.handles }
     if similar >= 4, usesKnown {
       usesKnown = false
       entries.removeAll { $0.key.types == key.types }
       return try value(key, make)
     }
-    if entries.count >= Self.limit { entries.removeAll() }
+    if entries.count >= Self.limit { entries.removeFirst() }
     let fresh = try make(wanted)
     entries.append((wanted, fresh))
     return fresh
   }
 
-  /// The newest form for inputs of these types.
-  func latest(_ types: [TensorType]) -> Value? {
-    entries.last { $0.key.types == types }?.value
+  /// The latest form for these inputs: what is compiled into it is what they hold.
+  func latest(_ ctx: LowerContext) -> Value? {
+    entries.last { entry in
+      entry.key.types == ctx.inputs
+        && entry.key.known.enumerated().allSatisfy { index, value in
+          value == nil || value == ctx.tensor(index).map { .tensor($0) }
+        }
+    }?.value
   }
 }
 

@@ -9,23 +9,35 @@ extension IR {
   /// value is then what it was, and what is written to an array are the zeros that its reader would
   /// find without them. That is how `dynamic_rnn` treats sequences that have ended.
   func isQuiet(_ id: Int, beyond lengths: Edge, counter: Int) -> Bool {
-    guard let loop = nodes[id].loop else { return false }
+    guard let loop = nodes[id].loop,
+      !loop.body.nodes.indices.contains(where: { loop.body.mayFail($0) })
+    else { return false }
     let users = Users(self)
     let quiet = QuietSteps(self, nodes[id], loop, lengths: passed(lengths), counter: counter)
     return (0..<loop.carried).allSatisfy { index in
       if step(loop, index) != nil {
-        // How far it counted must not be seen, but by the loop of its gradient, which takes from the
-        // stacks what the steps have put there.
+        // How far it counted must not be seen, but by the loop of its gradient, which counts back
+        // while it takes from the stacks what the steps have put there.
         let end = Edge(node: id, port: index)
         return !users.fetched(end)
-          && users[end].allSatisfy { nodes[$0.node].loop != nil && sharesStack($0.node, id) }
+          && users[end].allSatisfy { countsBack($0.node, from: $0.input, id, users) }
       }
       return quiet.isKept(index)
     }
   }
 
-  private func sharesStack(_ a: Int, _ b: Int) -> Bool {
-    nodes[a].inputs.contains { isOp($0.node, KnownOp.Stack.make) && nodes[b].inputs.contains($0) }
+  // Whether node `id` is a loop that empties stacks of the loop `other`, counting back from input
+  // `index`, and nothing sees how many steps it has made.
+  private func countsBack(_ id: Int, from index: Int, _ other: Int, _ users: Users) -> Bool {
+    guard let loop = nodes[id].loop, index < loop.carried, step(loop, index) == -1,
+      nodes[id].inputs.contains(where: {
+        isOp($0.node, KnownOp.Stack.make) && nodes[other].inputs.contains($0)
+      })
+    else { return false }
+    return (0..<loop.carried).allSatisfy { counter in
+      let end = Edge(node: id, port: counter)
+      return step(loop, counter) == nil || users[end].isEmpty && !users.fetched(end)
+    }
   }
 }
 
@@ -121,21 +133,34 @@ private struct QuietSteps {
 }
 
 extension IR {
+  /// Whether a node fails for some values, as those beyond a sequence's end may be.
+  fileprivate func mayFail(_ id: Int) -> Bool {
+    guard case .op = nodes[id].kind else { return false }
+    if isOp(id, [KnownOp.gather, KnownOp.resourceGather]) { return true }
+    return isOp(id, KnownOp.divisions) && !type(Edge(node: id, port: 0)).dtype.isFloating
+  }
+
   /// The lengths whose largest `edge` is, bounded by numbers that are known.
   func longest(_ edge: Edge) -> TripBound? {
     var edge = passed(edge)
-    var most: Int?
+    // From the outside in; applied from the inside out.
+    var bounds: [(isMost: Bool, number: Int)] = []
     while isOp(edge.node, KnownOp.minimum) || isOp(edge.node, KnownOp.maximum) {
       let inputs = nodes[edge.node].inputs
       guard let place = [0, 1].first(where: { known[inputs[$0]]?.scalarInteger != nil }),
         let bound = known[inputs[place]]?.scalarInteger
       else { return nil }
-      if isOp(edge.node, KnownOp.minimum) { most = min(most ?? .max, bound) }
+      bounds.append((isOp(edge.node, KnownOp.minimum), bound))
       edge = passed(inputs[1 - place])
     }
     guard isOp(edge.node, KnownOp.max), shape(nodes[edge.node].inputs[0])?.count == 1,
       known[nodes[edge.node].inputs[1]]?.integers?.count == 1
     else { return nil }
+    var most: Int?
+    for bound in bounds.reversed() {
+      most =
+        bound.isMost ? min(most ?? .max, bound.number) : most.map { max($0, bound.number) }
+    }
     return TripBound(lengths: passed(nodes[edge.node].inputs[0]), most: most)
   }
 }

@@ -171,6 +171,7 @@ extension IR {
       guard let first = nodes[id].inputs.first,
         isOp(id, KnownOp.addN)
           ? isOp(first.node, KnownOp.addN) : nodes[first.node].bodyNode == nodes[id].bodyNode,
+        nodes[first.node].inputs.allSatisfy({ shape($0) == shape(first) }),
         nodes[first.node].controls.isEmpty, users[first].count == 1, !users.fetched(first),
         !targets.contains(first.node), type(first).dtype.isPlain
       else { continue }

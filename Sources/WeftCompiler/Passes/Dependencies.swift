@@ -11,36 +11,40 @@ extension IR {
   /// from before the run's writes, which come as late as they may.
   mutating func dropIdleControls() {
     let sequence = order()
-    var number = [Int](repeating: -1, count: nodes.count)
+    // Effects by number, and nodes by their place in the order.
+    var effect = [Int](repeating: -1, count: nodes.count)
+    var place = [Int](repeating: 0, count: nodes.count)
     var count = 0
-    for id in sequence {
+    for (index, id) in sequence.enumerated() {
+      place[id] = index
       guard case .op = nodes[id].kind, nodes[id].hasEffect, !isOp(id, KnownOp.noOp) else {
         continue
       }
-      number[id] = count
+      effect[id] = count
       count += 1
     }
     // For each node the effects that come before it, and its own. Too many are not told apart: then
     // only what orders nothing at all is dropped.
-    let isExact = count <= 4_096
+    let isExact = (count + 63) / 64 * sequence.count <= 1 << 22
     let words = isExact ? (count + 63) / 64 : 1
-    var before = [UInt64](repeating: 0, count: nodes.count * words)
-    func add(_ source: Int, to id: Int) {
-      for word in 0..<words { before[id * words + word] |= before[source * words + word] }
-    }
-    for id in sequence {
-      for edge in nodes[id].inputs { add(edge.node, to: id) }
+    var before = [UInt64](repeating: 0, count: sequence.count * words)
+    for (index, id) in sequence.enumerated() {
+      let own = index * words
+      func add(_ source: Int) {
+        for word in 0..<words { before[own + word] |= before[place[source] * words + word] }
+      }
+      for edge in nodes[id].inputs { add(edge.node) }
       if !nodes[id].controls.isEmpty {
         nodes[id].controls = nodes[id].controls.filter { source in
-          (0..<words).contains {
-            let known = isExact ? before[id * words + $0] : 0
-            return before[source * words + $0] & ~known != 0
+          (0..<words).contains { word in
+            let known = isExact ? before[own + word] : 0
+            return before[place[source] * words + word] & ~known != 0
           }
         }
-        for source in nodes[id].controls { add(source, to: id) }
+        for source in nodes[id].controls { add(source) }
       }
-      if number[id] >= 0 {
-        before[id * words + (isExact ? number[id] / 64 : 0)] |= 1 << UInt64(number[id] % 64)
+      if effect[id] >= 0 {
+        before[own + (isExact ? effect[id] / 64 : 0)] |= 1 << UInt64(effect[id] % 64)
       }
     }
     markLive()

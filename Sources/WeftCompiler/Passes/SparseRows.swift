@@ -10,10 +10,14 @@ extension IR {
   /// that follows goes row by row, values get as many rows as there are ids, and the kernels that
   /// write rows to variables are told how many of them count.
   mutating func boundSparseRows() {
+    var users: Users?
     for id in nodes.indices where live[id] && isOp(id, KnownOp.unique) {
-      guard let rows = SparseRows(self, id, Users(self)) else { continue }
+      let current = users ?? Users(self)
+      users = current
+      guard let rows = SparseRows(self, id, current) else { continue }
       rows.apply(to: &self)
       markLive()
+      users = nil
     }
   }
 }
@@ -50,7 +54,7 @@ private struct SparseRows {
       }
     }
     guard !updates.isEmpty, updates.allSatisfy({ isUpdate(ir, $0) }),
-      elementwise.allSatisfy({ hasRows(ir, $0) })
+      elementwise.allSatisfy({ hasRows(ir, $0) }), fits(ir)
     else { return nil }
   }
 
@@ -119,6 +123,24 @@ private struct SparseRows {
     let inputs = ir.nodes[id].inputs
     return inputs[places.indices] == Edge(node: unique, port: 0)
       && seen.contains(inputs[places.rows])
+      && inputs.indices.allSatisfy { index in
+        index == places.indices || index == places.rows || ir.type(inputs[index]).dtype == .resource
+          || ir.shape(inputs[index]) != nil
+      }
+  }
+
+  // Whether so many rows leave room for other values.
+  private func fits(_ ir: IR) -> Bool {
+    var bytes = 0
+    for edge in values {
+      let rest = ir.type(edge).shape.dims?.dropFirst().compactMap(\.size) ?? []
+      guard
+        let size = try? Tensor.byteCount(dtype: ir.type(edge).dtype, shape: [count] + rest),
+        size <= ir.memoryLimit / 4 - bytes
+      else { return false }
+      bytes += size
+    }
+    return true
   }
 
   func apply(to ir: inout IR) {
