@@ -176,12 +176,16 @@ private let two = int + #","N":{"i":"2"}"#
     let result = try whileLoop(
       [graph.constant(Int32(0)), graph.constant(Int32(0))],
       condition: { try less($0[0], n - $0[0].graph.constant(Int32(1))) },
-      body: { [try $0[0] + $0[0].graph.constant(Int32(1)), try $0[1] + sum(distinct)] })
+      body: {
+        let (zero, one) = (try $0[0].graph.constant(Int32(0)), try $0[0].graph.constant(Int32(1)))
+        // How many numbers the range has is worked out with the plan.
+        return [try $0[0] + one, try $0[1] + sum(distinct) * size(range(zero, n, one))]
+      })
     let session = Session(graph, options: SessionOptions(threads: 1))
     for count: Int32 in [3, 5, 3, 2, 5] {
       let found = try session.run(
         [result[1]], feeds: [x: Tensor([Int32(7), 7, 1, 7]), n: Tensor(scalar: count)])
-      #expect(try found[0].scalar(of: Int32.self) == 8 * (count - 1))
+      #expect(try found[0].scalar(of: Int32.self) == 8 * (count - 1) * count)
     }
   }
 
