@@ -42,6 +42,10 @@ package enum KnownOp {
   package static let unsortedSegmentSum = unsortedSegmentSumRow
   package static let gather = GatherRows.gatherV2
   package static let resourceGather = VariableIndexRows.gather
+  /// Those that fail for an index outside.
+  package static let gathers = [
+    GatherRows.gatherV2, GatherRows.gather1, VariableIndexRows.gather, ScatterRows.gatherTuples,
+  ]
   package static let divisions = divisionRows
   package static let unique = UniqueRows.unique
   package static let countedUnique = UniqueRows.counted
@@ -56,7 +60,7 @@ package enum KnownOp {
   package static let max = maxRow
   package static let selectRows = selectRow
   package static let selectElements = selectV2Row
-  /// Those that give each row's elements the row's own value.
+  /// Those that only give another shape.
   package static let reshapes = [ReshapeRows.reshape, ReshapeRows.expandDims]
 
   /// Rows of tensor lists.

@@ -37,20 +37,6 @@ import WeftTensors
     }
   }
 
-  private func inParallel(
-    _ count: Int, _ body: @escaping @Sendable (Int) throws -> Void
-  ) throws {
-    let failure = Mutex<(any Error)?>(nil)
-    DispatchQueue.concurrentPerform(iterations: count) { index in
-      do {
-        try body(index)
-      } catch {
-        failure.withLock { $0 = $0 ?? error }
-      }
-    }
-    if let error = failure.withLock({ $0 }) { throw error }
-  }
-
   // A short run that comes while a long one goes on ends before it.
   @Test func shortRunsDoNotWaitForLongOnes() throws {
     let counting = try Counting()

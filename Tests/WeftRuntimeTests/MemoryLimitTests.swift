@@ -21,10 +21,7 @@ struct MemoryLimitTests {
     """#
 
   @Test func plansForOtherFeedsGiveTheirMemoryBack() throws {
-    let graph = try GraphFile.decode(Array(Self.bins.utf8), registry: .standard)
-    var options = SessionOptions()
-    options.compile.memoryLimit = 10_000_000
-    let session = Session(graph, options: options)
+    let session = try session(of: Self.bins)
     let (x, b) = (try session.graph.edge("x"), try session.graph.edge("b"))
     for count in [1, 2, 3, 4, 5, 1, 2] {
       let feed = try Tensor([Int32](repeating: 7, count: count), shape: [count])
@@ -47,20 +44,29 @@ struct MemoryLimitTests {
       {"name":"b","op":"Bincount","input":["x","n","w"],"attr":{"T":{"type":"DT_INT32"}}}]}
     """#
 
-  @Test func sizesThatRunsDecideCountAlso() throws {
-    let graph = try GraphFile.decode(Array(Self.fed.utf8), registry: .standard)
+  private func session(of graph: String) throws -> Session {
     var options = SessionOptions()
     options.compile.memoryLimit = 10_000_000
-    let session = Session(graph, options: options)
-    let fetches = try ["a", "b"].map { try session.graph.edge($0) }
-    for count in [1, 2, 3, 4, 5, 1, 2] {
-      try session.run(
-        fetches,
-        feeds: [
-          (session.graph.edge("x"), Tensor([Int32](repeating: 1, count: count), shape: [count])),
-          (session.graph.edge("m"), Tensor(scalar: Int32(500_000))),
-          (session.graph.edge("n"), Tensor(scalar: Int32(400_000))),
-        ])
+    return Session(try GraphFile.decode(Array(graph.utf8), registry: .standard), options: options)
+  }
+
+  // Counts `ones` ones in `first` and in `second` bins.
+  private func count(
+    _ session: Session, ones: Int = 2, _ first: Int32, _ second: Int32
+  ) throws -> [Tensor] {
+    try session.run(
+      ["a", "b"].map { try session.graph.edge($0) },
+      feeds: [
+        (session.graph.edge("x"), Tensor([Int32](repeating: 1, count: ones), shape: [ones])),
+        (session.graph.edge("m"), Tensor(scalar: first)),
+        (session.graph.edge("n"), Tensor(scalar: second)),
+      ])
+  }
+
+  @Test func sizesThatRunsDecideCountAlso() throws {
+    let session = try session(of: Self.fed)
+    for ones in [1, 2, 3, 4, 5, 1, 2] {
+      _ = try count(session, ones: ones, 500_000, 400_000)
       #expect(session.heldBytes >= 3_600_000)
       // The last run's own come on top: nobody knew them before.
       #expect(session.heldBytes <= 10_000_000 + 3_600_000)
@@ -68,25 +74,12 @@ struct MemoryLimitTests {
   }
 
   @Test func valuesOfAnEarlierRunLeaveRoom() throws {
-    let graph = try GraphFile.decode(Array(Self.fed.utf8), registry: .standard)
-    var options = SessionOptions()
-    options.compile.memoryLimit = 10_000_000
-    let session = Session(graph, options: options)
-    let fetches = try ["a", "b"].map { try session.graph.edge($0) }
-    func run(_ first: Int32, _ second: Int32) throws -> [Tensor] {
-      try session.run(
-        fetches,
-        feeds: [
-          (session.graph.edge("x"), Tensor([Int32(1), 1], shape: [2])),
-          (session.graph.edge("m"), Tensor([first], shape: [])),
-          (session.graph.edge("n"), Tensor([second], shape: [])),
-        ])
-    }
+    let session = try session(of: Self.fed)
     for (first, second) in [(1_000_000, 2), (2, 1_000_000), (1_000_000, 2)] as [(Int32, Int32)] {
-      let bins = try run(first, second)
+      let bins = try count(session, first, second)
       #expect(bins.map { $0.integers?[1] } == [2, 2])
     }
-    #expect(throws: WeftError.self) { try run(1_000_000, 1_000_000) }
-    #expect(try run(2, 2).count == 2)
+    #expect(throws: WeftError.self) { try count(session, 1_000_000, 1_000_000) }
+    #expect(try count(session, 2, 2).count == 2)
   }
 }

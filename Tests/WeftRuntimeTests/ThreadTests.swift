@@ -1,7 +1,5 @@
 // Sessions used by several threads at once, and threads inside a run: what ThreadSanitizer watches.
 
-import Dispatch
-import Synchronization
 import Testing
 import WeftGraph
 import WeftOps
@@ -9,21 +7,6 @@ import WeftRuntime
 import WeftTensors
 
 @Suite struct ThreadTests {
-  // Runs `body(0) ..< body(count)` on threads of their own; the first error is thrown.
-  private func inParallel(
-    _ count: Int, _ body: @escaping @Sendable (Int) throws -> Void
-  ) throws {
-    let failure = Mutex<(any Error)?>(nil)
-    DispatchQueue.concurrentPerform(iterations: count) { index in
-      do {
-        try body(index)
-      } catch {
-        failure.withLock { $0 = $0 ?? error }
-      }
-    }
-    if let error = failure.withLock({ $0 }) { throw error }
-  }
-
   @Test func runsOfOneSessionTakeTurns() throws {
     let graph = Graph()
     let x = try graph.placeholder(.float32, shape: Shape(dims: [.unknown, .known(64)]), name: "x")

@@ -93,7 +93,7 @@ private struct QuietSteps {
   // Whether a condition says of each row that it has ended, or that it has not; nil for others.
   private func hasEnded(_ edge: Edge) -> Bool? {
     var edge = body.passed(edge)
-    // The same for all elements of a row.
+    // Whatever its shape: it is to hold for every row.
     while body.isOp(edge.node, KnownOp.reshapes) {
       edge = body.passed(body.nodes[edge.node].inputs[0])
     }
@@ -136,39 +136,9 @@ extension IR {
   /// Whether a node fails for some values, as those beyond a sequence's end may be.
   fileprivate func mayFail(_ id: Int) -> Bool {
     guard case .op = nodes[id].kind else { return false }
-    if isOp(id, [KnownOp.gather, KnownOp.resourceGather]) { return true }
+    if isOp(id, KnownOp.gathers) { return true }
     return isOp(id, KnownOp.divisions) && !type(Edge(node: id, port: 0)).dtype.isFloating
   }
-
-  /// The lengths whose largest `edge` is, bounded by numbers that are known.
-  func longest(_ edge: Edge) -> TripBound? {
-    var edge = passed(edge)
-    // From the outside in; applied from the inside out.
-    var bounds: [(isMost: Bool, number: Int)] = []
-    while isOp(edge.node, KnownOp.minimum) || isOp(edge.node, KnownOp.maximum) {
-      let inputs = nodes[edge.node].inputs
-      guard let place = [0, 1].first(where: { known[inputs[$0]]?.scalarInteger != nil }),
-        let bound = known[inputs[place]]?.scalarInteger
-      else { return nil }
-      bounds.append((isOp(edge.node, KnownOp.minimum), bound))
-      edge = passed(inputs[1 - place])
-    }
-    guard isOp(edge.node, KnownOp.max), shape(nodes[edge.node].inputs[0])?.count == 1,
-      known[nodes[edge.node].inputs[1]]?.integers?.count == 1
-    else { return nil }
-    var most: Int?
-    for bound in bounds.reversed() {
-      most =
-        bound.isMost ? min(most ?? .max, bound.number) : most.map { max($0, bound.number) }
-    }
-    return TripBound(lengths: passed(nodes[edge.node].inputs[0]), most: most)
-  }
-}
-
-/// A number of steps that the longest of some sequences decides.
-struct TripBound {
-  let lengths: Edge
-  let most: Int?
 }
 
 extension Tensor {

@@ -94,7 +94,7 @@ extension IR {
         if index < loop.carried { return .counter(index) }
         guard inputs.indices.contains(index) else { return nil }
         return known[inputs[index]]?.scalarInteger.map { .fixed($0) }
-          ?? longest(inputs[index]).map { .longest($0.lengths, most: $0.most) }
+          ?? longest(inputs[index])
       case .op, .variable: return nil
       }
     }
@@ -102,6 +102,30 @@ extension IR {
       return nil
     }
     return [(holds, node.def === KnownOp.less, left, right)]
+  }
+
+  // The longest of the lengths whose largest `edge` is, bounded by numbers that are known.
+  private func longest(_ edge: Edge) -> Operand? {
+    var edge = passed(edge)
+    // From the outside in; applied from the inside out.
+    var bounds: [(isMost: Bool, number: Int)] = []
+    while isOp(edge.node, KnownOp.minimum) || isOp(edge.node, KnownOp.maximum) {
+      let inputs = nodes[edge.node].inputs
+      guard let place = [0, 1].first(where: { known[inputs[$0]]?.scalarInteger != nil }),
+        let bound = known[inputs[place]]?.scalarInteger
+      else { return nil }
+      bounds.append((isOp(edge.node, KnownOp.minimum), bound))
+      edge = passed(inputs[1 - place])
+    }
+    guard isOp(edge.node, KnownOp.max), shape(nodes[edge.node].inputs[0])?.count == 1,
+      known[nodes[edge.node].inputs[1]]?.integers?.count == 1
+    else { return nil }
+    var most: Int?
+    for bound in bounds.reversed() {
+      most =
+        bound.isMost ? min(most ?? .max, bound.number) : most.map { max($0, bound.number) }
+    }
+    return .longest(passed(nodes[edge.node].inputs[0]), most: most)
   }
 
   // What a step adds to the carried value `index`: a constant, or nothing that is known.
