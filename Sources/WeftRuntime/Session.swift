@@ -60,7 +60,7 @@ public final class Session: @unchecked Sendable {
   private let pool: ThreadPool
   private let lock = Mutex<[Key: Prepared]>([:])
   // Entered with `lock` held to compile, never the other way round.
-  private let gate: RunGate
+  let gate: RunGate
   // Bytes of all plans' runs; guarded by the gate.
   private var allBytes = 0
 

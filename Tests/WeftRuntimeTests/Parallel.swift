@@ -1,17 +1,28 @@
 // Threads for tests.
 
-import Dispatch
+import Foundation
 import Synchronization
 
-/// Runs `body(0) ..< body(count)` on threads of their own; the first error is thrown.
+/// Runs `body(0) ..< body(count)` on threads of their own, all of them at once however busy the
+/// machine is; the first error is thrown.
 func inParallel(_ count: Int, _ body: @escaping @Sendable (Int) throws -> Void) throws {
-  let failure = Mutex<(any Error)?>(nil)
-  DispatchQueue.concurrentPerform(iterations: count) { index in
-    do {
-      try body(index)
-    } catch {
-      failure.withLock { $0 = $0 ?? error }
+  let failure = Failure()
+  let running = DispatchGroup()
+  for index in 0..<count {
+    running.enter()
+    Thread.detachNewThread {
+      do {
+        try body(index)
+      } catch {
+        failure.first.withLock { $0 = $0 ?? error }
+      }
+      running.leave()
     }
   }
-  if let error = failure.withLock({ $0 }) { throw error }
+  running.wait()
+  if let error = failure.first.withLock({ $0 }) { throw error }
+}
+
+private final class Failure: Sendable {
+  let first = Mutex<(any Error)?>(nil)
 }
