@@ -207,63 +207,80 @@ extension RandomKernels {
     }
   }
 
-  /// Tasks that `multinomial` shares its rows among.
-  package static func multinomialTasks(rows: Int) -> Int { max(1, min(16, rows)) }
+  // Tasks that `multinomial` shares its rows among.
+  private static func multinomialTasks(rows: Int) -> Int { max(1, min(16, rows)) }
+
+  // Doubles that each task of `multinomial` needs: sums, and log weights made wide.
+  private static func multinomialRoom(classes: Int, _ dtype: DType) -> (sums: Int, wide: Int) {
+    ((classes + 15) / 16, dtype == .float32 || dtype == .float64 ? 0 : classes)
+  }
+
+  /// The bytes of scratch memory that `multinomial` uses.
+  package static func multinomialScratchBytes(rows: Int, classes: Int, _ dtype: DType) -> Int {
+    let room = multinomialRoom(classes: classes, dtype)
+    return 8 * (room.sums + room.wide) * multinomialTasks(rows: rows)
+  }
 
   /// Draws `samples` classes for each row of unnormalized log probabilities, as Multinomial does.
-  /// `cumulative` has room for `classes` doubles for each of its tasks.
+  /// - Parameter scratch: memory of `multinomialScratchBytes`.
   package static func multinomial(
     _ stream: PhiloxStream, logits: UnsafeRawPointer, _ dtype: DType, rows: Int, classes: Int,
-    samples: Int, out: UnsafeMutableRawPointer, isWide: Bool,
-    cumulative: UnsafeMutablePointer<Double>, pool: ThreadPool
+    samples: Int, out: UnsafeMutableRawPointer, isWide: Bool, scratch: UnsafeMutableRawPointer,
+    pool: ThreadPool
   ) -> Bool {
-    // Draw d takes the words 2 d and 2 d + 1 of the stream, four words to a counter.
-    func draw(
-      _ row: Int, _ total: Double, _ cumulative: UnsafeMutablePointer<Double>
+    let room = multinomialRoom(classes: classes, dtype)
+    // `draw` sums a row's weights in the doubles it gets, and gives a function that finds classes.
+    func run(
+      _ draw: (_ row: Int, _ doubles: UnsafeMutablePointer<Double>) -> (
+        total: Double, find: (_ wanted: Double) -> Int
+      )
     ) {
-      let first = row * samples
-      var words = PhiloxWords(stream.skipping(UInt64(first / 2)))
-      if first % 2 == 1 { _ = words.nextDouble() }
-      for index in first..<first + samples {
-        let wanted = words.nextDouble() * total
-        // The first class whose cumulative weight exceeds it.
-        var (lo, hi) = (0, classes)
-        while lo < hi {
-          let mid = (lo + hi) / 2
-          if wanted < cumulative[mid] { hi = mid } else { lo = mid + 1 }
-        }
-        if isWide {
-          out.assumingMemoryBound(to: Int64.self)[index] = Int64(lo)
-        } else {
-          out.assumingMemoryBound(to: Int32.self)[index] = Int32(truncatingIfNeeded: lo)
+      let tasks = multinomialTasks(rows: rows)
+      pool.parallel(tasks) { task in
+        let doubles =
+          scratch.assumingMemoryBound(to: Double.self) + task * (room.sums + room.wide)
+        for row in task * rows / tasks..<(task + 1) * rows / tasks {
+          let (total, find) = draw(row, doubles)
+          // Draw d takes the words 2 d and 2 d + 1 of the stream, four words to a counter.
+          let first = row * samples
+          var words = PhiloxWords(stream.skipping(UInt64(first / 2)))
+          if first % 2 == 1 { _ = words.nextDouble() }
+          for index in first..<first + samples {
+            let found = find(words.nextDouble() * total)
+            if isWide {
+              out.assumingMemoryBound(to: Int64.self)[index] = Int64(found)
+            } else {
+              out.assumingMemoryBound(to: Int32.self)[index] = Int32(truncatingIfNeeded: found)
+            }
+          }
         }
       }
     }
-    func run(_ widen: (_ row: Int, _ weights: UnsafeMutablePointer<Double>) -> Void) {
-      let tasks = multinomialTasks(rows: rows)
-      pool.parallel(tasks) { task in
-        let weights = cumulative + task * classes
-        for row in task * rows / tasks..<(task + 1) * rows / tasks {
-          widen(row, weights)
-          draw(row, weft_draw_sums_f64(weights, classes), weights)
-        }
-      }
+    func find(
+      in x: UnsafePointer<Double>, _ sums: UnsafeMutablePointer<Double>
+    ) -> (total: Double, find: (Double) -> Int) {
+      var largest = 0.0
+      let total = weft_draw_sums_f64(x, classes, &largest, sums)
+      return (total, { [largest] in weft_draw_class_f64(x, classes, largest, sums, $0) })
     }
     func run<E: StateNumber>(_: E.Type, _ wide: (E) -> Double) {
       let x = logits.assumingMemoryBound(to: E.self)
-      run { row, weights in
-        for k in 0..<classes { weights[k] = wide(x[row * classes + k]) }
+      run { row, doubles in
+        let widened = doubles + room.sums
+        for k in 0..<classes { widened[k] = wide(x[row * classes + k]) }
+        return find(in: widened, doubles)
       }
     }
     switch dtype {
     case .float32:
-      // Not by a function for each element: models draw from these.
-      let x = logits.assumingMemoryBound(to: Float.self)
-      run { row, weights in
-        let from = x + row * classes
-        for k in 0..<classes { weights[k] = Double(from[k]) }
+      run { row, sums in
+        let x = logits.assumingMemoryBound(to: Float.self) + row * classes
+        var largest: Float = 0
+        let total = weft_draw_sums_f32(x, classes, &largest, sums)
+        return (total, { [largest] in weft_draw_class_f32(x, classes, largest, sums, $0) })
       }
-    case .float64: run(Double.self) { $0 }
+    case .float64:
+      run { find(in: logits.assumingMemoryBound(to: Double.self) + $0 * classes, $1) }
     case .bfloat16: run(BFloat16.self) { Double($0.float) }
     #if !(os(macOS) && arch(x86_64))
       case .float16: run(Float16.self) { Double($0) }

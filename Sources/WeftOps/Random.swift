@@ -172,14 +172,13 @@ enum RandomRows {
         throw ctx.error("needs at least one class, got logits of shape \(ctx.shape(0))")
       }
       let reserved = rows &* ((samples + 3) / 4 * 4) &* 2 &* 256
-      let scratch = 8 * classes * RandomKernels.multinomialTasks(rows: rows)
+      let scratch = RandomKernels.multinomialScratchBytes(rows: rows, classes: classes, dtype)
       return Kernel("multinomial", scratchBytes: scratch, flops: 20 * rows * classes) { call in
         guard
           RandomKernels.multinomial(
             source.stream(run: call.objects.runIndex, reserved: reserved),
             logits: call.rawInput(0), dtype, rows: rows, classes: classes, samples: samples,
-            out: call.rawOutput(0), isWide: isWide,
-            cumulative: call.scratch.assumingMemoryBound(to: Double.self), pool: call.pool)
+            out: call.rawOutput(0), isWide: isWide, scratch: call.scratch, pool: call.pool)
         else { throw unsupported }
       }
     })

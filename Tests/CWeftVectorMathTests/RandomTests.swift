@@ -116,22 +116,47 @@ import Testing
     }
   }
 
-  @Test func sumsOfDrawWeights() {
+  // Sums and classes against those that one sum of doubles after the other gives.
+  @Test func classesByWeights() {
     for n in [1, 3, 16, 40, 7_001] {
       var x = (0..<n).map { Double(($0 * 7_919) % 997) / 40 - 12 }
       if n > 3 { (x[1], x[2], x[3]) = (.infinity, .nan, -800) }
-      let largest = x.filter(\.isFinite).max() ?? 0
-      var sums = x
-      let total = weft_draw_sums_f64(&sums, n)
-      var wanted = 0.0
-      for (value, sum) in zip(x, sums) {
-        wanted += value.isFinite ? exp(value - largest) : 0
-        #expect(abs(sum - wanted) <= 1e-10 * wanted)
+      if n > 16 { (x[n - 1], x[n - 2]) = (-.infinity, -800) }
+      let narrow = x.map(Float.init)
+      let blocks = (n + 15) / 16
+      var sums = [Double](repeating: 0, count: blocks)
+      var (sums32, largest, largest32) = (sums, 0.0, Float(0))
+      let total = weft_draw_sums_f64(x, n, &largest, &sums)
+      let total32 = weft_draw_sums_f32(narrow, n, &largest32, &sums32)
+      #expect(largest == x.filter(\.isFinite).max() && largest32 == Float(largest))
+      #expect(total == sums[blocks - 1] && total32 == sums32[blocks - 1])
+      var (wanted, before, wanted32, before32) = (0.0, 0.0, 0.0, 0.0)
+      for k in 0..<n {
+        let weight = x[k].isFinite ? exp(x[k] - largest) : 0
+        let weight32 = narrow[k].isFinite ? exp(Double(narrow[k]) - Double(largest32)) : 0
+        (before, wanted) = (wanted, wanted + weight)
+        (before32, wanted32) = (wanted32, wanted32 + weight32)
+        if k % 16 == 15 || k == n - 1 {
+          #expect(abs(sums[k / 16] - wanted) <= 1e-10 * wanted)
+          #expect(abs(sums32[k / 16] - wanted32) <= 1e-10 * wanted32)
+        }
+        // Sums are correct to 1e-10 of what they come to.
+        if weight > 1e-8 * wanted {
+          let middle = before + weight / 2
+          #expect(weft_draw_class_f64(x, n, largest, sums, middle) == k)
+          let middle32 = before32 + weight32 / 2
+          #expect(weft_draw_class_f32(narrow, n, largest32, sums32, middle32) == k)
+        }
       }
-      #expect(total == sums[n - 1])
+      #expect(weft_draw_class_f64(x, n, largest, sums, total) == n)
+      // The last with a weight, however near the end.
+      let last = weft_draw_class_f64(x, n, largest, sums, total.nextDown)
+      #expect(last == x.lastIndex { $0.isFinite && $0 > -700 })
     }
-    var none = [-Double.infinity, .nan, -.infinity]
-    #expect(weft_draw_sums_f64(&none, 3) == 0 && none == [0, 0, 0])
+    let none = [-Double.infinity, .nan, -.infinity]
+    var (sum, largest) = ([1.0], 0.0)
+    #expect(weft_draw_sums_f64(none, 3, &largest, &sum) == 0 && sum == [0])
+    #expect(weft_draw_class_f64(none, 3, largest, sum, 0) == 3)
   }
 
   @Test func fillsMayBeCut() {

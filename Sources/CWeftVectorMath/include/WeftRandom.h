@@ -51,10 +51,18 @@ void weft_philox_normal_f64(weft_philox state, double *out, ptrdiff_t n);
 void weft_philox_truncated_normal_f32(weft_philox state, float *out, ptrdiff_t n);
 /// The same in double; groups of 2 elements, each with 128 counter values.
 void weft_philox_truncated_normal_f64(weft_philox state, double *out, ptrdiff_t n);
-/// Log weights to running sums of weights, x[k] = e^(x[0] - max) + ... + e^(x[k] - max), the maximum
-/// being that of finite elements; weights are correct to about 2^-34, those that are not finite, or
-/// below e^-700 beside the largest, are zero. Returns the last sum.
-double weft_draw_sums_f64(double *x, ptrdiff_t n);
+/// Running sums of weights e^(x - largest), one for each 16 elements begun: sums[b] is that of all
+/// up to element 16 b + 15. `largest` is the largest finite element; weights are correct to about
+/// 2^-34, those that are not finite, or below e^-700 beside the largest, are zero. Returns the last
+/// sum.
+double weft_draw_sums_f32(const float *x, ptrdiff_t n, float *largest, double *sums);
+double weft_draw_sums_f64(const double *x, ptrdiff_t n, double *largest, double *sums);
+/// The first element up to which weights come to more than `wanted`, by `largest` and `sums` as made
+/// of x above; n when all together do not. An element without weight is never found.
+ptrdiff_t weft_draw_class_f32(
+    const float *x, ptrdiff_t n, float largest, const double *sums, double wanted);
+ptrdiff_t weft_draw_class_f64(
+    const double *x, ptrdiff_t n, double largest, const double *sums, double wanted);
 /// Gamma samples by Marsaglia and Tsang (ACM TOMS 26(3), 2000), element i of shape alphas[i] > 0
 /// and from counter + 256 * i; NaN for other alphas. Results are correct to a few ulp of double.
 void weft_philox_gamma_f64(
