@@ -88,15 +88,23 @@ package struct IR {
   /// The same with another priority of ids.
   func order(priority: (Int) -> Int) -> [Int] {
     var pending = [Int](repeating: 0, count: nodes.count)
-    var users = [[Int]](repeating: [], count: nodes.count)
+    // The users of all nodes in one array: those of id end before `end[id]`, where the next's begin.
+    var end = [Int](repeating: 0, count: nodes.count + 1)
+    for id in nodes.indices where live[id] {
+      pending[id] = nodes[id].inputs.count + nodes[id].controls.count
+      for edge in nodes[id].inputs { end[edge.node + 1] += 1 }
+      for source in nodes[id].controls { end[source + 1] += 1 }
+    }
+    for id in nodes.indices { end[id + 1] += end[id] }
+    var users = [Int](repeating: 0, count: end[nodes.count])
     for id in nodes.indices where live[id] {
       for edge in nodes[id].inputs {
-        pending[id] += 1
-        users[edge.node].append(id)
+        users[end[edge.node]] = id
+        end[edge.node] += 1
       }
       for source in nodes[id].controls {
-        pending[id] += 1
-        users[source].append(id)
+        users[end[source]] = id
+        end[source] += 1
       }
     }
     // Priority in the high bits, id in the low ones: one heap of integers.
@@ -108,7 +116,7 @@ package struct IR {
     while let next = ready.popMin() {
       let id = next & 0xffff_ffff
       order.append(id)
-      for user in users[id] {
+      for user in users[(id == 0 ? 0 : end[id - 1])..<end[id]] {
         pending[user] -= 1
         if pending[user] == 0 { ready.insert(key(user)) }
       }

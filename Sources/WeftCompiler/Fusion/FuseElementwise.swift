@@ -84,7 +84,7 @@ private struct ElementwiseFinder {
 
   /// Groups of nodes with their kinds, each in an order that it can run in.
   mutating func groups() -> [[(id: Int, kind: ProgramBuilder.Kind)]] {
-    var kinds: [Int: ProgramBuilder.Kind] = [:]
+    var kinds = [ProgramBuilder.Kind?](repeating: nil, count: ir.nodes.count)
     // What others wait for is left alone.
     var awaited = Set(ir.targets)
     for id in ir.nodes.indices where ir.live[id] { awaited.formUnion(ir.nodes[id].controls) }
@@ -93,16 +93,16 @@ private struct ElementwiseFinder {
     var depth = [Int](repeating: 0, count: ir.nodes.count)
     let order = ir.order()
     for id in order {
-      let node = ir.nodes[id]
       let kind = awaited.contains(id) ? nil : ir.elementwiseKind(id)
       kinds[id] = kind
       var own = 0
-      for edge in node.inputs {
+      for edge in ir.nodes[id].inputs {
         let joins =
-          kind != nil && kinds[edge.node] != nil && ir.type(edge).shape == node.outputs[0].shape
+          kind != nil && kinds[edge.node] != nil
+          && ir.type(edge).shape == ir.nodes[id].outputs[0].shape
         own = max(own, depth[edge.node] + (joins ? 0 : 1))
       }
-      for source in node.controls { own = max(own, depth[source] + 1) }
+      for source in ir.nodes[id].controls { own = max(own, depth[source] + 1) }
       depth[id] = own
     }
     for id in order where kinds[id] != nil {

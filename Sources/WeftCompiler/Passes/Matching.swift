@@ -10,30 +10,44 @@ struct Users {
     let node: Int
     let input: Int
   }
-  private var table: [[Use]]
+  // The uses of all edges in one array; `start` has where those of each begin, and the end.
+  private var table: [Use]
+  private var start: [Int]
   private let base: [Int]
   private var isFetched: [Bool]
 
   init(_ ir: IR) {
     var base: [Int] = []
+    base.reserveCapacity(ir.nodes.count)
     var count = 0
     for id in ir.nodes.indices {
       base.append(count)
       count += ir.nodes[id].outputs.count
     }
-    table = Array(repeating: [], count: count)
     isFetched = Array(repeating: false, count: count)
     self.base = base
+    // One place further than what is begun with: filling moves it there.
+    start = Array(repeating: 0, count: count + 2)
+    for id in ir.nodes.indices where ir.live[id] {
+      for edge in ir.nodes[id].inputs { start[base[edge.node] + edge.port + 2] += 1 }
+    }
+    for place in 0..<count + 1 { start[place + 1] += start[place] }
+    table = Array(repeating: Use(node: 0, input: 0), count: start[count + 1])
     for id in ir.nodes.indices where ir.live[id] {
       for (input, edge) in ir.nodes[id].inputs.enumerated() {
-        table[base[edge.node] + edge.port].append(Use(node: id, input: input))
+        let place = base[edge.node] + edge.port + 1
+        table[start[place]] = Use(node: id, input: input)
+        start[place] += 1
       }
     }
     for edge in ir.fetches { isFetched[base[edge.node] + edge.port] = true }
   }
 
   /// The uses of `edge`, by node.
-  subscript(edge: Edge) -> [Use] { table[base[edge.node] + edge.port] }
+  subscript(edge: Edge) -> ArraySlice<Use> {
+    let place = base[edge.node] + edge.port
+    return table[start[place]..<start[place + 1]]
+  }
   /// Whether `edge` is a fetch.
   func fetched(_ edge: Edge) -> Bool { isFetched[base[edge.node] + edge.port] }
 

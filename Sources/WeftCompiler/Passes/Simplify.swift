@@ -36,11 +36,12 @@ extension IR {
   }
 
   private mutating func replacement(_ edge: Edge, _ replaced: inout [Edge: Edge]) -> Edge? {
-    let node = nodes[edge.node]
-    guard case .op = node.kind, node.outputs.count > 1, !node.isStateful, node.controls.isEmpty,
-      let value = known[edge]
+    // Most nodes have one output and are not copied for it.
+    guard nodes[edge.node].outputs.count > 1, case .op = nodes[edge.node].kind,
+      !nodes[edge.node].isStateful, nodes[edge.node].controls.isEmpty, let value = known[edge]
     else { return nil }
     if let new = replaced[edge] { return new }
+    let node = nodes[edge.node]
     var constant = node
     constant.kind = .constant(value)
     constant.inputs = []
@@ -63,6 +64,14 @@ extension IR {
     let controls: [Int]
     let constant: AttrValue?
     let outputs: [TensorType]
+
+    // Few expressions differ in attributes alone, and dictionaries take long to hash.
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(op)
+      hasher.combine(inputs)
+      hasher.combine(controls)
+      hasher.combine(constant)
+    }
   }
 
   // A read of a variable that waits for nothing: all of them see the value from before the run's
@@ -99,13 +108,33 @@ extension IR {
     var bodies: [Int: [Int: Int]] = [:]
     seen.reserveCapacity(liveCount)
     var into = Array(nodes.indices)
-    for id in order() {
-      nodes[id].inputs = nodes[id].inputs.map { Edge(node: into[$0.node], port: $0.port) }
-      var controls: [Int] = []
-      for source in nodes[id].controls where !controls.contains(into[source]) {
-        controls.append(into[source])
+    // The node that `id` is merged into, else it is the next that others may be merged into.
+    func merge(_ id: Int, _ alike: inout [Int]) -> Int? {
+      // Nodes of one loop that was written out stay apart unless they are so in every step: those of
+      // one step alone would make it unlike the others.
+      let body = nodes[id].bodyNode
+      let first = alike.first { other in
+        guard let body, let known = bodies[other]?[body.loop] else { return true }
+        return known == body.node
       }
-      nodes[id].controls = controls
+      if first == nil { alike.append(id) }
+      if let body { bodies[first ?? id, default: [:]][body.loop] = body.node }
+      return first
+    }
+    for id in order() {
+      for index in nodes[id].inputs.indices {
+        let edge = nodes[id].inputs[index]
+        if into[edge.node] != edge.node {
+          nodes[id].inputs[index] = Edge(node: into[edge.node], port: edge.port)
+        }
+      }
+      if !nodes[id].controls.isEmpty {
+        var controls: [Int] = []
+        for source in nodes[id].controls where !controls.contains(into[source]) {
+          controls.append(into[source])
+        }
+        nodes[id].controls = controls
+      }
       let node = nodes[id]
       var constant: AttrValue?
       switch node.kind {
@@ -121,7 +150,10 @@ extension IR {
       case .feed, .variable: continue
       }
       // Attributes that start with an underscore have no meaning for the result.
-      var attrs = constant == nil ? node.attrs.filter { !$0.key.hasPrefix("_") } : [:]
+      var attrs = constant == nil ? node.attrs : [:]
+      if attrs.contains(where: { $0.key.hasPrefix("_") }) {
+        attrs = attrs.filter { !$0.key.hasPrefix("_") }
+      }
       if constant == nil {
         for attr in node.def.signature.attrs where attrs[attr.name] == nil {
           attrs[attr.name] = attr.defaultValue
@@ -130,19 +162,7 @@ extension IR {
       let key = Key(
         op: constant == nil ? ObjectIdentifier(node.def) : nil, attrs: attrs, inputs: node.inputs,
         controls: node.controls, constant: constant, outputs: node.outputs)
-      // Nodes of one loop that was written out stay apart unless they are so in every step: those of
-      // one step alone would make it unlike the others.
-      let body = node.bodyNode
-      let first = seen[key, default: []].first { other in
-        guard let body, let known = bodies[other]?[body.loop] else { return true }
-        return known == body.node
-      }
-      if let first {
-        into[id] = first
-      } else {
-        seen[key, default: []].append(id)
-      }
-      if let body { bodies[first ?? id, default: [:]][body.loop] = body.node }
+      into[id] = merge(id, &seen[key, default: []]) ?? id
     }
     fetches = fetches.map { Edge(node: into[$0.node], port: $0.port) }
     targets = targets.map { into[$0] }

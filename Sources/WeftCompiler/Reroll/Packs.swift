@@ -55,7 +55,7 @@ struct PackFinder {
   }
 
   /// Packs of `steps` nodes, from these seeds in order; nodes may have been added to the graph.
-  mutating func find(joined: [[Edge]], unordered: [[Int]]) -> IR {
+  consuming func find(joined: [[Edge]], unordered: [[Int]]) -> (IR, [Pack]) {
     for edges in joined {
       if Set(edges.map(\.port)).count == 1 { admit(edges.map(\.node)) }
       drain()
@@ -71,7 +71,7 @@ struct PackFinder {
     for index in packs.indices {
       packs[index].inputs = ir.nodes[first(index)].inputs.indices.map { resolve(index, $0) }
     }
-    return ir
+    return (ir, packs)
   }
 
   private func first(_ pack: Int) -> Int { packs[pack].lanes.lazy.compactMap { $0 }.first ?? 0 }
@@ -92,27 +92,32 @@ struct PackFinder {
   // MARK: - Sameness
 
   private func isPackable(_ id: Int) -> Bool {
-    let node = ir.nodes[id]
-    guard case .op = node.kind, !node.isStateful, !node.def.traits.contains(.readsVariable),
-      !node.def.traits.contains(.dataDependent), node.controls.isEmpty, !node.inputs.isEmpty
+    // Field by field: a node is dear to copy, and all of a graph's are looked at.
+    guard case .op = ir.nodes[id].kind, !ir.nodes[id].isStateful,
+      ir.nodes[id].def.traits.isDisjoint(with: [.readsVariable, .dataDependent]),
+      ir.nodes[id].controls.isEmpty, !ir.nodes[id].inputs.isEmpty
     else { return false }
-    return node.outputs.allSatisfy { $0.dtype.isPlain && $0.shape.isFullyKnown && !$0.isReference }
-      && node.inputs.allSatisfy {
+    return ir.nodes[id].outputs.allSatisfy {
+      $0.dtype.isPlain && $0.shape.isFullyKnown && !$0.isReference
+    }
+      && ir.nodes[id].inputs.allSatisfy {
         let type = ir.type($0)
         return type.dtype.isPlain && type.shape.isFullyKnown && !type.isReference
       }
   }
 
   private func areAlike(_ a: Int, _ b: Int) -> Bool {
-    let (x, y) = (ir.nodes[a], ir.nodes[b])
-    guard x.def === y.def, x.inputs.count == y.inputs.count, x.outputs == y.outputs else {
+    guard ir.nodes[a].def === ir.nodes[b].def,
+      ir.nodes[a].inputs.count == ir.nodes[b].inputs.count,
+      ir.nodes[a].outputs == ir.nodes[b].outputs
+    else { return false }
+    for (p, q) in zip(ir.nodes[a].inputs, ir.nodes[b].inputs) where ir.type(p) != ir.type(q) {
       return false
     }
-    for (p, q) in zip(x.inputs, y.inputs) where ir.type(p) != ir.type(q) { return false }
     func plain(_ attrs: [String: AttrValue]) -> [String: AttrValue] {
       attrs.contains { $0.key.hasPrefix("_") } ? attrs.filter { !$0.key.hasPrefix("_") } : attrs
     }
-    return plain(x.attrs) == plain(y.attrs)
+    return plain(ir.nodes[a].attrs) == plain(ir.nodes[b].attrs)
   }
 
   // Whether these may be a pack of their own.

@@ -18,16 +18,13 @@ extension IR {
         let steps = seeds.counts.first(where: { $0 >= IR.fewestSteps && !tried.contains($0) })
       else { return }
       tried.insert(steps)
-      var copy = self
       var position = [Int](repeating: 0, count: nodes.count)
       for (index, id) in order().enumerated() { position[id] = index }
-      var finder = PackFinder(self, steps: steps, position: position)
-      copy = finder.find(
+      let (found, packs) = PackFinder(self, steps: steps, position: position).find(
         joined: seeds.joined.filter { $0.count == steps },
         unordered: seeds.unordered.filter { $0.count == steps })
-      var roller = Roller(copy, packs: finder.packs, steps: steps)
-      guard let rolled = try? roller.roll() else { continue }
-      copy = rolled
+      var roller = Roller(found, packs: packs, steps: steps)
+      guard var copy = try? roller.roll() else { continue }
       copy.markLive()
       // A pass that would make a cycle changes nothing.
       if copy.order().count == copy.liveCount { self = copy }
