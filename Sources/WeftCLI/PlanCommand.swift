@@ -172,7 +172,8 @@ enum PlanText {
     return .object([
       ("passes", .array(passes)), ("steps", .array(plan.steps.map { step($0, plan) })),
       ("fetches", .array(plan.fetches.map { place($0) })), ("arena_bytes", .int(plan.arenaBytes)),
-      ("unshared_bytes", .int(plan.unsharedBytes)), ("flops", .int(plan.flops)),
+      ("unshared_bytes", .int(plan.unsharedBytes)),
+      ("kept_bytes", plan.keptBytes.map { .int($0) } ?? .null), ("flops", .int(plan.flops)),
     ])
   }
 

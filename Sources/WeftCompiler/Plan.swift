@@ -91,6 +91,10 @@ public final class Plan: Sendable {
   public let arenaBytes: Int
   /// Bytes of all planned values if none shared memory.
   public let unsharedBytes: Int
+  /// Bytes that a run keeps beside the arena at most, in lists, stacks, arrays and nested plans; nil
+  /// when only the run knows.
+  public var keptBytes: Int? { kept.bytes }
+  let kept: KeptMemory
   /// How many slots a run needs.
   public let slotCount: Int
   /// Variables that must have a value when a run starts.
@@ -100,9 +104,10 @@ public final class Plan: Sendable {
 
   init(
     steps: [Step], arguments: [Argument], fetches: [Argument], feeds: [TensorType],
-    arenaBytes: Int, unsharedBytes: Int, slotCount: Int, requiredVariables: [VariableCell],
-    passes: [PassReport]
+    arenaBytes: Int, unsharedBytes: Int, kept: KeptMemory, slotCount: Int,
+    requiredVariables: [VariableCell], passes: [PassReport]
   ) {
+    self.kept = kept
     self.steps = steps
     self.arguments = arguments
     self.fetches = fetches
@@ -112,6 +117,12 @@ public final class Plan: Sendable {
     self.slotCount = slotCount
     self.requiredVariables = requiredVariables
     self.passes = passes
+  }
+
+  /// Bytes that every run needs at once.
+  public var neededBytes: Int {
+    let (sum, overflow) = arenaBytes.addingReportingOverflow(kept.isExact ? kept.bytes ?? 0 : 0)
+    return overflow ? .max : sum
   }
 
   /// Whether a run changes variables or counts random draws, so that no other may go on beside it.

@@ -21,7 +21,9 @@ extension Plan {
     for fetch in fetches { lines.append("  \(describe(fetch))") }
     lines.append(
       "memory  arena \(arenaBytes) bytes; \(unsharedBytes) bytes without sharing; "
-        + "\(slotCount) sized in the run")
+        + "\(slotCount) sized in the run; "
+        + (keptBytes.map { "\($0) bytes at most" } ?? "what only the run knows")
+        + " in lists and loops")
     lines.append("work    \(steps.count) steps, \(flops) FLOP, \(productFlops) of matrix products")
     if let rates {
       let total = steps.reduce(0) { $0 + predictedSeconds($1, rates: rates) }

@@ -35,6 +35,7 @@ package struct Planner {
   /// Positions of steps that write each variable.
   var writes: [ObjectIdentifier: [Int]] = [:]
   var copies: Set<Int> = []
+  private var kept = KeptMemory()
 
   package init(_ ir: IR, options: CompileOptions, sessionSeed: UInt64) {
     self.ir = ir
@@ -47,6 +48,7 @@ package struct Planner {
 
   package mutating func plan(passes: [PassReport]) throws -> Plan {
     for id in order { try lower(id) }
+    findKeptMemory()
     try collectWrites()
     findLastUses()
     copyBorrowedThatAreWritten()
@@ -202,6 +204,15 @@ package struct Planner {
     return try Tensor.byteCount(dtype: type.dtype, shape: shape)
   }
 
+  private mutating func findKeptMemory() {
+    var finder = KeptMemoryFinder(ir, kernels: kernels)
+    kept = finder.find(order)
+    for (id, line) in finder.lines {
+      let details = kernels[id]?.details
+      kernels[id]?.details = { [line] + (details?() ?? []) }
+    }
+  }
+
   // MARK: - The plan
 
   private func argument(_ edge: Edge) throws -> Argument {
@@ -289,7 +300,7 @@ package struct Planner {
     }
     return Plan(
       steps: steps, arguments: arguments, fetches: try ir.fetches.map { try argument($0) },
-      feeds: ir.feeds.map(\.type), arenaBytes: arenaBytes, unsharedBytes: unshared,
+      feeds: ir.feeds.map(\.type), arenaBytes: arenaBytes, unsharedBytes: unshared, kept: kept,
       slotCount: slotCount, requiredVariables: required, passes: passes)
   }
 

@@ -11,7 +11,7 @@ enum ListArithmetic {
     return Kernel("zerosList") { call in
       guard let list = call.objectInput(0) as? ListValue else { throw failure("needs a list") }
       call.setObject(try zeros(list), output: 0)
-    }
+    }.storing(.copying(0))
   }
 
   private static func zeros(_ list: ListValue) throws -> ListValue {
@@ -45,7 +45,7 @@ enum ListArithmetic {
       let first = lists[0]
       call.setObject(
         try lists.dropFirst().reduce(first) { try add($0, $1, call.pool, failure) }, output: 0)
-    }
+    }.storing(.summing)
   }
 
   private static func add(

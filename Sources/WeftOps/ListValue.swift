@@ -1,5 +1,6 @@
 // The value that a tensor list is: immutable for whoever holds it, cheap to extend at its end.
 
+internal import WeftGraph
 package import WeftTensors
 
 /// About how much memory an element of a list or stack takes: its bytes, and those of the objects
@@ -9,6 +10,29 @@ func storedBytes(_ element: (any Sendable)?) -> Int {
   guard let tensor = element as? Tensor else { return 256 }
   return tensor.dtype.isPlain
     ? tensor.byteCount + 256 : tensor.strings.reduce(256) { $0 + $1.count + 32 }
+}
+
+extension LowerContext {
+  /// What a list takes for input `index` as its element.
+  func storedBytes(_ index: Int) -> Int? {
+    guard dtype(index).isPlain, let shape = inputs[index].shape.known,
+      let bytes = try? Tensor.byteCount(dtype: dtype(index), shape: shape)
+    else { return nil }
+    return bytes + 256
+  }
+
+  /// What a list takes for `count` parts of input `index`, one for each of its rows if not given.
+  func storedBytes(partsOf index: Int, count: Int? = nil) -> Int? {
+    guard let whole = storedBytes(index), let rows = count ?? shape(index).first else { return nil }
+    let (bytes, overflow) = rows.multipliedReportingOverflow(by: 256)
+    return overflow ? nil : whole - 256 + bytes
+  }
+
+  /// Input `element` goes into the list or object at input `list`.
+  func adding(_ element: Int, to list: Int) -> Kernel.Storing {
+    dtype(element) == .variant
+      ? .addingList(of: element, into: list) : .adding(storedBytes(element), into: list)
+  }
 }
 
 /// A list of tensors of one element type: what a DT_VARIANT edge of the TensorList ops carries.

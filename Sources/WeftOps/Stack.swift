@@ -20,7 +20,7 @@ enum StackRows {
       return Kernel("makeStack") { call in
         call.setObject(
           StackValue(dtype: dtype, limit: Int(call.input(0, as: Int32.self)[0])), output: 0)
-      }
+      }.storing(.making(0))
     })
 
   static let push = OpDef(
@@ -43,7 +43,7 @@ enum StackRows {
         let value = try element.read(call)
         try stack.push(value, call, target.failure)
         try target.write(call, value)
-      }
+      }.storing(ctx.adding(1, to: 0))
     })
 
   static let pop = OpDef(
@@ -63,7 +63,7 @@ enum StackRows {
           throw target.failure("needs a stack, its handle is none")
         }
         try target.write(call, try stack.pop(target.failure))
-      }
+      }.storing(.passing(0))
     })
 
   static let close = OpDef(
@@ -86,7 +86,8 @@ enum OptionalRows {
     "OptionalNone", " -> optional: variant", summary: "An optional without values.",
     infer: { _ in [.scalar] }, gradient: .zero,
     lowering: .kernel { _ in
-      Kernel("noValues") { call in call.setObject(OptionalValue(values: nil), output: 0) }
+      Kernel("noValues") { call in call.setObject(OptionalValue(values: nil), output: 0) }.storing(
+        .making(0))
     })
 
   static let some = OpDef(
@@ -99,7 +100,11 @@ enum OptionalRows {
         var values: [any Sendable] = []
         for element in elements { values.append(try element.read(call)) }
         call.setObject(OptionalValue(values: values), output: 0)
-      }
+      }.storing(
+        .making(
+          ctx.inputs.indices.reduce(0) { sum, index in
+            sum.flatMap { sum in ctx.storedBytes(index).map { sum + $0 } }
+          }))
     })
 
   static let has = OpDef(
@@ -139,7 +144,7 @@ enum OptionalRows {
           throw failure("finds no values in the optional")
         }
         for (target, value) in zip(targets, values) { try target.write(call, value) }
-      }
+      }.storing(.passing(0))
     })
 
   static let all = [none, some, has, get]

@@ -60,7 +60,7 @@ enum TensorArrayRows {
             dtype: dtype, elementShape: shape, size: size, isDynamic: isDynamic,
             clearsAfterRead: clears, sameShapes: same), output: 0)
         setFlow(call, 1)
-      }
+      }.storing(.making(0))
     })
 
   private static func gradient(
@@ -85,7 +85,7 @@ enum TensorArrayRows {
         return Kernel("arrayGradient") { call in
           call.setObject(try source.read(call).gradient(key), output: 0)
           setFlow(call, 1)
-        }
+        }.storing(.passing(0))
       })
   }
 
@@ -117,7 +117,7 @@ enum TensorArrayRows {
         }
         try array.write(Int(call.input(1, as: Int32.self)[0]), tensor, call, source.failure)
         setFlow(call)
-      }
+      }.storing(.adding(ctx.storedBytes(2), into: 0))
     })
 
   // The shape of an array's elements, where its handle or an attribute tells.
@@ -207,7 +207,7 @@ enum TensorArrayRows {
             source.failure)
         }
         setFlow(call)
-      }
+      }.storing(.adding(ctx.storedBytes(partsOf: 2), into: 0))
     })
 
   static let concat = OpDef(
@@ -274,7 +274,7 @@ enum TensorArrayRows {
           throw source.failure("lengths add up to \(at), the value has \(rows) rows")
         }
         setFlow(call)
-      }
+      }.storing(.adding(ctx.storedBytes(partsOf: 1), into: 0))
     })
 
   static let size = OpDef(

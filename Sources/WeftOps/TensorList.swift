@@ -138,7 +138,7 @@ enum TensorListRows {
       let dtype = try ctx.attrs.type("element_dtype")
       return Kernel("emptyList") { call in
         call.setObject(ListValue(dtype, try shape.read(call), elements: []), output: 0)
-      }
+      }.storing(.making(0))
     })
 
   static let reserve = list(
@@ -161,7 +161,7 @@ enum TensorListRows {
         call.setObject(
           ListValue(dtype, try shape.read(call), elements: Array(repeating: nil, count: count)),
           output: 0)
-      }
+      }.storing(.making(0))
     })
 
   static let pushBack = list(
@@ -182,7 +182,7 @@ enum TensorListRows {
         try fits(element, list, source.failure)
         try call.objects.checkRoom(list.bytes, source.failure.op)
         call.setObject(list.appending(try element.read(call)), output: 0)
-      }
+      }.storing(ctx.adding(1, to: 0))
     })
 
   static func fits(
@@ -213,7 +213,7 @@ enum TensorListRows {
         try target.write(
           call, try source.element(list, list.count - 1, try shape.read(call)))
         call.setObject(list.droppingLast(), output: 0)
-      }
+      }.storing(.passing(0))
     })
 
   static let length = OpDef(
@@ -246,7 +246,7 @@ enum TensorListRows {
           throw source.failure("index \(index) is not in a list of \(list.count) elements")
         }
         try target.write(call, try source.element(list, index, try shape.read(call)))
-      }
+      }.storing(.passing(0))
     })
 
   static let setItem = list(
@@ -276,7 +276,7 @@ enum TensorListRows {
         try fits(element, list, source.failure)
         try call.objects.checkRoom(list.bytes, source.failure.op)
         call.setObject(list.setting(index, try element.read(call)), output: 0)
-      }
+      }.storing(ctx.adding(2, to: 0))
     })
 
   static let all = [empty, reserve, pushBack, popBack, length, getItem, setItem]

@@ -54,10 +54,10 @@ final class Execution: RunObjects, @unchecked Sendable {
     self.pool = pool
     self.store = store
     do throws(WeftError) {
-      guard plan.arenaBytes <= memoryLimit else {
+      guard plan.neededBytes <= memoryLimit else {
         throw WeftError(
           .resourceExhausted,
-          "a run needs \(plan.arenaBytes) bytes at once, the memory limit is \(memoryLimit)",
+          "a run needs \(plan.neededBytes) bytes at once, the memory limit is \(memoryLimit)",
           category: .run)
       }
       arena = try Buffer(byteCount: plan.arenaBytes)

@@ -46,6 +46,35 @@ public struct Kernel: Sendable {
   public var pieces: (input: Int, offsets: [Int])?
   /// Lines that tell more of it in plans: the nested plans of a loop.
   public var details: (@Sendable () -> [String])?
+  /// What it does to lists, stacks and arrays.
+  public var storing: Storing?
+  /// The plans that it runs, for a planner that knows them.
+  package var nested: (any Sendable)?
+
+  /// What a kernel does to lists, stacks and arrays, which a run keeps beside its arena. Bytes are
+  /// those of elements, nil when only the run knows.
+  public enum Storing: Sendable {
+    /// Output 0 is a new one with elements of this many bytes.
+    case making(Int?)
+    /// Elements of this many bytes go into the one at input `into`; where that is a list, output 0 is
+    /// the list with them.
+    case adding(Int?, into: Int)
+    /// What the list at input `of` holds goes into the one at input `into`, likewise.
+    case addingList(of: Int, into: Int)
+    /// Outputs that are lists are the one at this input, or parts of it.
+    case passing(Int)
+    /// Output 0 is a new list that takes no more than the one at this input.
+    case copying(Int)
+    /// Output 0 is the sum of the lists at all inputs, element by element.
+    case summing
+  }
+
+  /// The same kernel, which does this to lists, stacks and arrays.
+  public func storing(_ storing: Storing) -> Kernel {
+    var other = self
+    other.storing = storing
+    return other
+  }
 
   /// A kernel that calls `function`.
   public init(

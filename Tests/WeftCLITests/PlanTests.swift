@@ -61,6 +61,7 @@ import Testing
     // x^T y over four rows of two: 2 * 4 * 2 operations, twice.
     #expect((plan["flops"] as? Int ?? 0) >= 32)
     #expect((plan["unshared_bytes"] as? Int ?? 0) > 0)
+    #expect(plan["kept_bytes"] as? Int == 0)
   }
 
   @Test func drawsThePlan() throws {

@@ -121,6 +121,7 @@ final class ConditionalNode: @unchecked Sendable {
           plans: plans, selector: selector, sources: sources, targets: targets)
         return { call in try runner.run(call) }
       })
+    kernel.nested = NestedParts.branches(plans.map { $0?.plan })
     kernel.details = {
       plans.enumerated().flatMap { $1?.plan.nestedLines("branch \($0)") ?? [] }
     }

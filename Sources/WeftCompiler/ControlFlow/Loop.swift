@@ -145,6 +145,7 @@ final class LoopNode: @unchecked Sendable {
         let runner = try LoopRunner(plans, op: op, sources: sources, targets: targets)
         return { call in try runner.run(call) }
       })
+    kernel.nested = NestedParts.loop(plans)
     kernel.details = {
       plans.condition.nestedLines("condition") + plans.body.nestedLines("body")
     }
@@ -175,4 +176,12 @@ struct LoopPlans: Sendable {
   let body: Plan
   let bodyFeeds: Set<Int>
   let carried: [TensorType]
+
+  /// Bytes of the carried values whose size is known.
+  var carriedBytes: Int {
+    carried.reduce(0) { sum, type in
+      guard type.dtype.isPlain, let shape = type.shape.known else { return sum }
+      return sum + ((try? Tensor.byteCount(dtype: type.dtype, shape: shape)) ?? 0)
+    }
+  }
 }

@@ -13,6 +13,8 @@ extension IR {
     case counter(Int)
     /// The longest of these lengths, or a number that is as large.
     case longest(Edge, most: Int?)
+    /// What another loop counted to.
+    case counted(Int, isExact: Bool)
   }
 
   /// The steps that a loop makes, when its condition compares counters with known numbers and
@@ -35,18 +37,21 @@ extension IR {
       case .fixed(let value): value
       case .counter(let index): counters[index]?.value ?? 0
       case .longest(_, let most): most ?? .max
+      case .counted(let most, _): most
       }
     }
     for test in tests {
       if case .longest = test.left { return nil }
+      if case .counted = test.left { return nil }
+      if case .counted = test.right { return nil }
       guard case .longest(let lengths, _) = test.right else { continue }
-      guard test.isLess, case .counter(let counter) = test.left,
+      guard test.comparison == .less, case .counter(let counter) = test.left,
         counters[counter].map({ $0.value >= 0 && $0.step > 0 }) == true,
         isQuiet(id, beyond: lengths, counter: counter)
       else { return nil }
     }
     var count = 0
-    while tests.allSatisfy({ $0.holds(value($0.left), value($0.right)) }) {
+    while tests.allSatisfy({ $0.comparison.holds(value($0.left), value($0.right)) }) {
       count += 1
       guard count <= min(IR.unrolledSteps.upperBound, iterationLimit) else { return nil }
       for index in counters.keys.sorted() {
@@ -59,32 +64,122 @@ extension IR {
     return count >= IR.unrolledSteps.lowerBound ? count : nil
   }
 
-  private typealias Test = (
-    holds: (Int, Int) -> Bool, isLess: Bool, left: Operand, right: Operand
-  )
+  /// The most iterations that a loop can make, nil when its condition does not bound them, and
+  /// whether it always makes as many.
+  func mostTrips(_ id: Int) -> (most: Int?, isExact: Bool) {
+    guard let loop = nodes[id].loop, loop.condition.fetches.count > 0,
+      loop.body.fetches.count >= loop.carried
+    else { return (nil, false) }
+    var isExact = true
+    let tests = tests(
+      loop, loop.condition.fetches[0], nodes[id].inputs, ignoresUnknown: &isExact)
+    var most: Int?
+    for test in tests {
+      guard let bound = bound(loop, test, nodes[id].inputs) else {
+        isExact = false
+        continue
+      }
+      most = min(most ?? .max, bound.most)
+      isExact = isExact && bound.isExact
+    }
+    return (most, isExact && most != nil)
+  }
 
-  // The comparisons that all must hold for another step.
+  // The iterations after which a test fails, if it does.
+  private func bound(
+    _ loop: LoopNode, _ test: Test, _ inputs: [Edge]
+  ) -> (most: Int, isExact: Bool)? {
+    // Where a number starts, at most if that is not known exactly, and what it changes by.
+    func counter(_ operand: Operand) -> (start: Int, step: Int, isExact: Bool)? {
+      switch operand {
+      case .fixed(let value): return (value, 0, true)
+      case .longest(_, let most): return most.map { ($0, 0, false) }
+      case .counted(let most, let isExact): return (most, 0, isExact)
+      case .counter(let index):
+        guard let change = step(loop, index) else { return nil }
+        if let start = known[inputs[index]]?.scalarInteger { return (start, change, true) }
+        return counted(inputs[index]).map { ($0.most, change, $0.isExact) }
+      }
+    }
+    guard let left = counter(test.left), let right = counter(test.right) else { return nil }
+    // As a distance that shrinks by `step` in each iteration and must stay above zero.
+    let isUp = test.comparison == .less || test.comparison == .lessEqual
+    let (low, high) = isUp ? (left, right) : (right, left)
+    // An upper bound of what it starts at says nothing of the lower one.
+    guard low.isExact else { return nil }
+    let limit = Int(Int32.max)
+    guard max(low.start.magnitude, high.start.magnitude) <= limit,
+      max(low.step.magnitude, high.step.magnitude) <= limit
+    else { return nil }
+    let isStrict = test.comparison == .less || test.comparison == .greater
+    let distance = high.start - low.start + (isStrict ? 0 : 1)
+    if distance <= 0 { return (0, high.isExact) }
+    let change = low.step - high.step
+    return change > 0 ? ((distance + change - 1) / change, high.isExact) : nil
+  }
+
+  // The number that another loop counts to, at most.
+  private func counted(_ edge: Edge) -> (most: Int, isExact: Bool)? {
+    let edge = passed(edge)
+    guard let loop = nodes[edge.node].loop, edge.port < loop.carried,
+      let start = known[nodes[edge.node].inputs[edge.port]]?.scalarInteger,
+      let step = step(loop, edge.port), step > 0
+    else { return nil }
+    let trips = mostTrips(edge.node)
+    guard let (change, overflow) = trips.most?.multipliedReportingOverflow(by: step), !overflow
+    else { return nil }
+    let (end, overflows) = start.addingReportingOverflow(change)
+    return overflows ? nil : (end, trips.isExact)
+  }
+
+  private enum Comparison {
+    case less, lessEqual, greater, greaterEqual
+
+    func holds(_ a: Int, _ b: Int) -> Bool {
+      switch self {
+      case .less: a < b
+      case .lessEqual: a <= b
+      case .greater: a > b
+      case .greaterEqual: a >= b
+      }
+    }
+  }
+
+  private typealias Test = (comparison: Comparison, left: Operand, right: Operand)
+
+  // The comparisons that all must hold for another step; nil when there are others.
   private func tests(_ loop: LoopNode, _ edge: Edge, _ inputs: [Edge]) -> [Test]? {
+    var isAll = true
+    let tests = tests(loop, edge, inputs, ignoresUnknown: &isAll)
+    return isAll ? tests : nil
+  }
+
+  // The same without those that are of another kind; `isAll` becomes false where there are any.
+  private func tests(
+    _ loop: LoopNode, _ edge: Edge, _ inputs: [Edge], ignoresUnknown isAll: inout Bool
+  ) -> [Test] {
     let edge = loop.condition.passed(edge)
     let node = loop.condition.nodes[edge.node]
-    guard case .op = node.kind, node.inputs.count == 2 else { return nil }
-    if node.def === KnownOp.logicalAnd {
-      guard let left = tests(loop, node.inputs[0], inputs),
-        let right = tests(loop, node.inputs[1], inputs)
-      else { return nil }
-      return left + right
+    func unknown() -> [Test] {
+      isAll = false
+      return []
     }
-    let holds: (Int, Int) -> Bool
+    guard case .op = node.kind, node.inputs.count == 2 else { return unknown() }
+    if node.def === KnownOp.logicalAnd {
+      let left = tests(loop, node.inputs[0], inputs, ignoresUnknown: &isAll)
+      return left + tests(loop, node.inputs[1], inputs, ignoresUnknown: &isAll)
+    }
+    let comparison: Comparison
     if node.def === KnownOp.less {
-      holds = { $0 < $1 }
+      comparison = .less
     } else if node.def === KnownOp.lessEqual {
-      holds = { $0 <= $1 }
+      comparison = .lessEqual
     } else if node.def === KnownOp.greater {
-      holds = { $0 > $1 }
+      comparison = .greater
     } else if node.def === KnownOp.greaterEqual {
-      holds = { $0 >= $1 }
+      comparison = .greaterEqual
     } else {
-      return nil
+      return unknown()
     }
     func operand(_ edge: Edge) -> Operand? {
       let edge = loop.condition.passed(edge)
@@ -95,13 +190,14 @@ extension IR {
         guard inputs.indices.contains(index) else { return nil }
         return known[inputs[index]]?.scalarInteger.map { .fixed($0) }
           ?? longest(inputs[index])
+          ?? counted(inputs[index]).map { .counted($0.most, isExact: $0.isExact) }
       case .op, .variable: return nil
       }
     }
     guard let left = operand(node.inputs[0]), let right = operand(node.inputs[1]) else {
-      return nil
+      return unknown()
     }
-    return [(holds, node.def === KnownOp.less, left, right)]
+    return [(comparison, left, right)]
   }
 
   // The longest of the lengths whose largest `edge` is, bounded by numbers that are known.
