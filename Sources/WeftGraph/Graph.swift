@@ -149,6 +149,13 @@ public final class Graph {
   /// Makes a parameter for a value of an enclosing graph.
   package var capture: ((Output) throws -> Output)?
 
+  /// The graph that all of `values` can be used in: that of the innermost function among theirs.
+  package static func innermost(_ values: [Output]) -> Graph? {
+    values.map(\.graph).reduce(nil as Graph?) { inner, graph in
+      inner.map { $0.encloses(graph) ? graph : $0 } ?? graph
+    }
+  }
+
   // Whether `other` is made as a function of this graph, or of one of its functions.
   private func encloses(_ other: Graph) -> Bool {
     var at = other.parent

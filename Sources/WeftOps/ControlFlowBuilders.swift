@@ -17,7 +17,7 @@ public func cond(
   file: StaticString = #fileID, line: UInt = #line,
   then: ([Output]) throws -> [Output], otherwise: ([Output]) throws -> [Output]
 ) throws -> [Output] {
-  let graph = condition.graph
+  let graph = Graph.innermost([condition] + arguments) ?? condition.graph
   let types = arguments.map { $0.type.value }
   let traces = [try FunctionTrace(in: graph, types), try FunctionTrace(in: graph, types)]
   try traces[0].record(otherwise)
@@ -62,7 +62,7 @@ public func whileLoop(
   name: String? = nil, file: StaticString = #fileID, line: UInt = #line,
   condition: ([Output]) throws -> Output, body: ([Output]) throws -> [Output]
 ) throws -> [Output] {
-  guard let graph = variables.first?.graph else {
+  guard let graph = Graph.innermost(variables) else {
     throw WeftError(.invalidArgument, "whileLoop needs a variable").adding(
       "at", "\(file):\(line)")
   }
@@ -153,7 +153,7 @@ public func scan(
   guard let first = sequences.first else {
     throw WeftError(.invalidArgument, "scan needs a sequence").adding("at", "\(file):\(line)")
   }
-  let graph = first.graph
+  let graph = Graph.innermost(sequences + state) ?? first.graph
   for sequence in sequences {
     guard sequence.shape.rank != 0, sequence.shape.dim(0).isCompatible(with: first.shape.dim(0))
     else {

@@ -52,7 +52,7 @@ enum FunctionalGradients {
     let body = try graph.snapshot.body(of: ref, inputs: types)
     try body.setHandles(handles)
     let inner = body.graph
-    let drawn = inner.nodes.filter { $0.def?.traits.contains(.random) == true }
+    let drawn = inner.draws()
     try checkRepeatable(body, ref, keepsDraws: keepsDraws)
     var ys: [Output] = []
     var given: [Output] = []
@@ -73,10 +73,7 @@ enum FunctionalGradients {
       gradYs: given, listsFlow: true)
     for (index, gradient) in zip(places, results) { found[index] = gradient }
     return Differentiated(
-      body: body, given: given, gradients: found,
-      drawn: drawn.flatMap { node in
-        node.outputs.indices.map { Edge(node: node.id, port: $0) }
-      })
+      body: body, given: given, gradients: found, drawn: drawn)
   }
 
   // The gradient computes the function's values again: what would come out differently then has no
@@ -88,6 +85,7 @@ enum FunctionalGradients {
     let needed = body.graph.ancestors(of: body.results)
     for node in snapshot.nodes where needed.contains(node.id) {
       guard let traits = node.def?.traits else { continue }
+      if keepsDraws, body.graph.isDrawsOnly(node) { continue }
       let draws = traits.contains(.random) && !keepsDraws
       if draws || traits.contains(.writesVariable) || !snapshot.isRepeatable(node) {
         throw WeftError(
@@ -99,18 +97,15 @@ enum FunctionalGradients {
     }
   }
 
-  static func handles(_ g: GradientContext, from first: Int = 0) -> [HandleType?] {
-    g.node.inputs.dropFirst(first).map { edge in
-      let all = g.graph.nodes[edge.node].handles
-      return all.indices.contains(edge.port) ? all[edge.port] : nil
+  static func handles(_ inputs: [Output]) -> [HandleType?] {
+    inputs.map { input in
+      let all = input.graph.nodes[input.edge.node].handles
+      return all.indices.contains(input.edge.port) ? all[input.edge.port] : nil
     }
   }
 
-  static func types(_ g: GradientContext, from first: Int = 0) -> [TensorType] {
-    g.node.inputs.dropFirst(first).map {
-      let type = g.graph.snapshot.type($0)
-      return TensorType(type.dtype, type.shape)
-    }
+  static func types(_ inputs: [Output]) -> [TensorType] {
+    inputs.map { TensorType($0.type.dtype, $0.type.shape) }
   }
 
   /// The gradients that arrive at a node, without those where none does.
@@ -122,42 +117,51 @@ enum FunctionalGradients {
   // MARK: - Calls
 
   static func call(_ g: GradientContext) throws -> [Gradient?] {
-    guard let def = g.node.def else { return [] }
-    let ref = try def.callee(g.attrs)
+    guard let def = g.node.def, !g.graph.isDrawsOnly(g.node) else {
+      return Array(repeating: nil, count: g.inputCount)
+    }
     let (flows, values) = try arriving(g)
+    // The context holds the node as it was.
+    let node = try g.graph.splitDraws(of: g.node) ?? g.node
+    let inputs = node.inputs.map { Output(graph: g.graph, edge: $0) }
+    let ref = try def.callee(node.attributes)
     let part = try differentiate(
-      ref, in: g.graph, types: types(g), handles: handles(g), flows: flows)
-    let places = part.gradients.indices.filter { part.gradients[$0] != nil }
+      ref, in: g.graph, types: types(inputs), handles: handles(inputs), flows: flows)
+    let places = (0..<g.inputCount).filter { part.gradients[$0] != nil }
     guard !places.isEmpty else { return Array(repeating: nil, count: g.inputCount) }
     let results = try places.map { try part.gradient($0).edge }
     let function = try g.graph.addFunction(
       "\(ref.name)_gradient", part.graph,
       parameters: part.body.parameters + part.given.map(\.edge), results: results)
     let isStateful = g.graph.isStateful(function)
-    let node = try g.graph.add(
+    let back = try g.graph.add(
       isStateful ? FunctionalRows.statefulCall.name : FunctionalRows.call.name,
-      inputs: (0..<g.inputCount).map { g.input($0) } + values,
+      inputs: inputs + values,
       attrs: [
         "f": .function(function),
         "Tout": .list(results.map { .type(part.graph.snapshot.type($0).dtype) }),
       ])
     var all: [Gradient?] = Array(repeating: nil, count: g.inputCount)
-    for (index, output) in zip(places, g.graph.outputs(of: node)) { all[index] = .dense(output) }
+    for (index, output) in zip(places, g.graph.outputs(of: back)) { all[index] = .dense(output) }
     return all
   }
 
   // MARK: - Conditionals
 
   static func conditional(_ g: GradientContext) throws -> [Gradient?] {
-    guard let def = g.node.def else { return [] }
+    guard let def = g.node.def, !g.graph.isDrawsOnly(g.node) else {
+      return Array(repeating: nil, count: g.inputCount)
+    }
     let (flows, values) = try arriving(g)
-    let branches = try def.branches(g.attrs)
+    let conditional = try g.graph.splitDraws(of: g.node) ?? g.node
+    let inputs = conditional.inputs.map { Output(graph: g.graph, edge: $0) }
+    let arguments = Array(inputs.dropFirst())
+    let branches = try def.branches(conditional.attributes)
     var parts: [Differentiated] = []
     for ref in branches {
       parts.append(
         try differentiate(
-          ref, in: g.graph, types: types(g, from: 1), handles: handles(g, from: 1),
-          flows: flows))
+          ref, in: g.graph, types: types(arguments), handles: handles(arguments), flows: flows))
       // What one branch's gradient adds to the library, the next one's sees.
       g.graph.adopt(parts[parts.count - 1].graph)
     }
@@ -192,10 +196,10 @@ enum FunctionalGradients {
       places.map { index in
         let type = g.input(index + 1).type
         guard type.dtype == .resource else { return .shape(type.shape) }
-        return .shape(handles(g, from: 1)[index]?.shape ?? .unknown)
+        return .shape(handles(arguments)[index]?.shape ?? .unknown)
       })
     let node = try g.graph.add(
-      op.name, inputs: (0..<g.inputCount).map { g.input($0) } + values, attrs: attrs)
+      op.name, inputs: inputs + values, attrs: attrs)
     var all: [Gradient?] = Array(repeating: nil, count: g.inputCount)
     for (index, output) in zip(places, g.graph.outputs(of: node)) {
       all[index + 1] = .dense(output)

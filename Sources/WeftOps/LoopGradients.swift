@@ -24,23 +24,26 @@ private struct LoopGradient {
   init(_ g: GradientContext) throws {
     self.g = g
     cond = try g.attrs.function("cond")
-    body = try g.attrs.function("body")
     count = g.inputCount
-    handles = FunctionalGradients.handles(g)
+    let inputs = (0..<count).map { g.input($0) }
+    let inputTypes = FunctionalGradients.types(inputs)
+    handles = FunctionalGradients.handles(inputs)
+    let body = try g.attrs.function("body")
     let probe = try g.graph.snapshot.body(
-      of: body, inputs: FunctionalGradients.types(g).map { TensorType($0.dtype, .unknown) })
+      of: body, inputs: inputTypes.map { TensorType($0.dtype, .unknown) })
     isInvariant = (0..<g.inputCount).map { index in
       probe.results.indices.contains(index)
         && probe.graph.passes(probe.results[index], probe.parameters[index])
     }
     // What changes has the shape that the loop states, what does not that of its input.
     var types: [TensorType] = []
-    for (index, input) in FunctionalGradients.types(g).enumerated() {
+    for (index, input) in inputTypes.enumerated() {
       types.append(
         isInvariant[index]
           ? input : TensorType(input.dtype, g.node.outputs[index].shape))
     }
     self.types = types
+    self.body = try g.graph.splittingDraws(body, types, handles)
   }
 
   func build() throws -> [Gradient?] {
