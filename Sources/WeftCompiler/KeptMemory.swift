@@ -3,33 +3,36 @@
 internal import WeftGraph
 internal import WeftTensors
 
-/// An upper bound for what one run of a plan keeps beside its arena. Nothing counts as freed before
-/// the run ends.
+/// Bounds for what one run of a plan keeps beside its arena. Nothing counts as freed before the run
+/// ends.
 struct KeptMemory: Sendable {
   /// What a list holds: so many bytes, and what the one fed in as `feed` holds.
   struct Held: Sendable {
+    /// Bytes of elements, at most.
     var bytes: Int
+    /// Bytes of places for elements that are not set, at most.
+    var places = 0
+    /// Bytes that were pushed and are surely there still; nil when elements may have gone.
+    var certain: Int?
     var feed: Int?
+
+    /// All of it; nil where a part is that of a feed.
+    var whole: Int? { feed == nil ? KeptMemory.sum(bytes, places) : nil }
   }
 
   /// Arenas of nested plans, and the values that loops carry.
   var fixedBytes = 0
-  /// Elements put into lists, stacks and arrays; nil when only the run knows.
+  /// Elements put into lists, stacks and arrays, at most; nil when only the run knows.
   var elementBytes: Int? = 0
-  /// Whether as much is kept in every run.
-  var isExact = true
+  /// Elements that loops surely put into lists that stay: all of them are there when the run ends.
+  var certainBytes = 0
   /// What each fetch holds, if it is a list; nil when only the run knows.
   var results: [Held?] = []
   /// Bytes that go into objects that are fed in, by feed.
   var growth: [Int: Int] = [:]
 
   /// All of it, when known before the run.
-  var bytes: Int? {
-    elementBytes.flatMap { bytes in
-      let (sum, overflow) = bytes.addingReportingOverflow(fixedBytes)
-      return overflow ? nil : sum
-    }
-  }
+  var bytes: Int? { KeptMemory.sum(elementBytes, fixedBytes) }
 
   mutating func add(_ bytes: Int?) { elementBytes = KeptMemory.sum(elementBytes, bytes) }
 
@@ -39,9 +42,15 @@ struct KeptMemory: Sendable {
     return overflow ? nil : sum
   }
 
+  static func product(_ a: Int?, _ b: Int?) -> Int? {
+    if a == 0 || b == 0 { return 0 }
+    guard let a, let b else { return nil }
+    let (product, overflow) = a.multipliedReportingOverflow(by: b)
+    return overflow ? nil : product
+  }
+
   mutating func addFixed(_ bytes: Int) {
-    let (sum, overflow) = fixedBytes.addingReportingOverflow(bytes)
-    fixedBytes = overflow ? .max : sum
+    fixedBytes = KeptMemory.sum(fixedBytes, bytes) ?? .max
   }
 }
 
@@ -53,6 +62,8 @@ enum NestedParts: Sendable {
 
 /// Follows the lists and objects of a plan through its steps.
 struct KeptMemoryFinder {
+  private typealias Held = KeptMemory.Held
+
   private let ir: IR
   private let kernels: [Int: Kernel]
   private var kept = KeptMemory()
@@ -70,7 +81,8 @@ struct KeptMemoryFinder {
   mutating func find(_ order: [Int]) -> KeptMemory {
     for id in order {
       switch ir.nodes[id].kind {
-      case .feed(let index): held[Edge(node: id, port: 0)] = .init(bytes: 0, feed: index)
+      case .feed(let index):
+        held[Edge(node: id, port: 0)] = Held(bytes: 0, certain: 0, feed: index)
       case .op: visit(id)
       case .constant, .variable: break
       }
@@ -82,8 +94,10 @@ struct KeptMemoryFinder {
   private mutating func visit(_ id: Int) {
     let node = ir.nodes[id]
     guard let kernel = kernels[id] else {
-      // Chosen in the run, with the lists that it makes or extends.
-      if node.def.traits.contains(.nested) || isObject(id) { kept.add(nil) }
+      // Chosen in the run, with what it makes, extends or puts behind handles.
+      if node.def.traits.contains(.nested) || isObject(id) || node.def.refines != nil {
+        kept.add(nil)
+      }
       return
     }
     switch kernel.nested {
@@ -95,28 +109,29 @@ struct KeptMemoryFinder {
       return
     default: break
     }
+    let output = Edge(node: id, port: 0)
     switch kernel.storing {
-    case .making(let bytes):
-      kept.add(bytes)
-      held[Edge(node: id, port: 0)] = bytes.map { .init(bytes: $0) }
-    case .adding(let bytes, let list): add(bytes, to: list, id)
+    case .making(let bytes, let places):
+      guard let bytes, let places else { return kept.add(nil) }
+      kept.add(KeptMemory.sum(bytes, places))
+      held[output] = Held(bytes: bytes, places: places, certain: 0)
+    case .adding(let bytes, let list): add(bytes, to: list, id, isPushed: false)
+    case .pushing(let bytes, let list): add(bytes, to: list, id, isPushed: true)
     case .addingList(let source, let list):
-      let source = held[node.inputs[source]]
-      add(source?.feed == nil ? source?.bytes : nil, to: list, id)
-    case .passing(let input): pass(input, id)
+      add(held[node.inputs[source]]?.whole, to: list, id, isPushed: false)
+    case .resizing(let list, let places):
+      kept.add(places)
+      guard let places, var base = held[node.inputs[list]] else { return }
+      (base.places, base.certain) = (max(base.places, places), nil)
+      held[output] = base
+    case .passing(let input):
+      pass(input, id)
+      for port in node.outputs.indices { held[Edge(node: id, port: port)]?.certain = nil }
     case .copying(let input):
-      let source = held[node.inputs[input]]
-      let bytes = source?.feed == nil ? source?.bytes : nil
+      let bytes = held[node.inputs[input]]?.whole
       kept.add(bytes)
-      held[Edge(node: id, port: 0)] = bytes.map { .init(bytes: $0) }
-    case .summing:
-      // Elements that only one list has are not copied: what is new is no more than all but one hold.
-      let lists = node.inputs.map { held[$0] }
-      let bytes = lists.reduce(0 as Int?) { KeptMemory.sum($0, $1?.bytes) }
-      let feeds = lists.compactMap { $0?.feed }
-      kept.add(feeds.count < 2 ? bytes : nil)
-      guard feeds.count < 2, let bytes else { return }
-      held[Edge(node: id, port: 0)] = .init(bytes: bytes, feed: feeds.first)
+      held[output] = bytes.map { Held(bytes: $0) }
+    case .summing: sum(id)
     case nil:
       if node.def.traits.contains(.view), !node.inputs.isEmpty {
         pass(0, id)
@@ -138,16 +153,28 @@ struct KeptMemoryFinder {
   }
 
   // A list is a value of its own with more elements; other objects change where they are.
-  private mutating func add(_ bytes: Int?, to list: Int, _ id: Int) {
+  private mutating func add(_ bytes: Int?, to list: Int, _ id: Int, isPushed: Bool) {
     let edge = ir.nodes[id].inputs[list]
     kept.add(bytes)
     if ir.type(edge).dtype == .resource {
       grow(held[edge], bytes)
-    } else if let bytes, let base = held[edge] {
-      held[Edge(node: id, port: 0)] = KeptMemory.sum(base.bytes, bytes).map {
-        .init(bytes: $0, feed: base.feed)
-      }
+    } else if let bytes, var base = held[edge], let sum = KeptMemory.sum(base.bytes, bytes) {
+      base.bytes = sum
+      // Of what an element counts, 256 bytes are an estimate.
+      base.certain = isPushed ? KeptMemory.sum(base.certain, max(0, bytes - 256)) : nil
+      held[Edge(node: id, port: 0)] = base
     }
+  }
+
+  // Elements that only one list has are not copied: what is new is no more than all but one hold.
+  private mutating func sum(_ id: Int) {
+    let lists = ir.nodes[id].inputs.map { held[$0] }
+    let bytes = lists.reduce(0 as Int?) { KeptMemory.sum($0, $1?.bytes) }
+    let places = lists.compactMap { $0?.places }.max() ?? 0
+    let feeds = lists.compactMap { $0?.feed }
+    guard feeds.count < 2, let bytes else { return kept.add(nil) }
+    kept.add(KeptMemory.sum(bytes, places))
+    held[Edge(node: id, port: 0)] = Held(bytes: bytes, places: places, feed: feeds.first)
   }
 
   private mutating func grow(_ object: KeptMemory.Held?, _ bytes: Int?) {
@@ -168,49 +195,53 @@ struct KeptMemoryFinder {
     }
     for part in parts {
       kept.addFixed(part.fixedBytes)
+      // What one iteration makes, whether it stays or goes.
       kept.add(part.elementBytes)
-      kept.isExact = kept.isExact && part.isExact
     }
     let trips = ir.mostTrips(id)
-    func allTrips(_ bytes: Int) -> Int? {
-      guard bytes > 0 else { return 0 }
-      guard let (product, overflow) = trips.most?.multipliedReportingOverflow(by: bytes) else {
-        return nil
-      }
-      return overflow ? nil : product
-    }
     var each: Int? = 0
-    func add(_ bytes: Int) -> Int? {
-      let all = allTrips(bytes)
-      kept.add(all)
+    // What all iterations put somewhere; the first one's is counted already.
+    func all(_ bytes: Int) -> Int? {
+      kept.add(KeptMemory.product(trips.most.map { max(0, $0 - 1) }, bytes))
       each = KeptMemory.sum(each, bytes)
-      return all
+      return KeptMemory.product(trips.most, bytes)
     }
     for index in 0..<plans.carried.count where plans.carried[index].dtype == .variant {
-      let before = held[inputs[index]]
-      guard let before, let result = plans.body.kept.results[index],
-        result.feed == nil || result.feed == index
+      let output = Edge(node: id, port: index)
+      guard let before = held[inputs[index]],
+        plans.body.kept.results.indices.contains(index),
+        let result = plans.body.kept.results[index], result.feed == nil || result.feed == index
       else {
         kept.add(nil)
         each = nil
         continue
       }
-      // A list that each iteration makes anew counts as the body's own.
-      let more = result.feed == nil ? result.bytes : add(result.bytes)
-      held[Edge(node: id, port: index)] = KeptMemory.sum(before.bytes, more).map {
-        .init(bytes: $0, feed: before.feed)
+      var after = before
+      after.places = max(before.places, result.places)
+      if result.feed == nil {
+        // Made anew in each iteration, while the last one is still there.
+        kept.add(result.whole)
+        after.certain = nil
+        guard let sum = KeptMemory.sum(before.bytes, result.bytes) else { continue }
+        after.bytes = sum
+      } else {
+        let surely = trips.isExact ? KeptMemory.product(trips.most, result.certain) : nil
+        after.certain = KeptMemory.sum(before.certain, surely)
+        kept.certainBytes = KeptMemory.sum(kept.certainBytes, surely ?? 0) ?? .max
+        guard let sum = KeptMemory.sum(before.bytes, all(result.bytes)) else { continue }
+        after.bytes = sum
       }
+      held[output] = after
     }
     for part in parts {
-      for (feed, bytes) in part.growth.sorted(by: { $0.key < $1.key })
-      where inputs.indices.contains(feed) {
-        grow(held[inputs[feed]], add(bytes))
+      for (feed, bytes) in part.growth.sorted(by: { $0.key < $1.key }) {
+        // What the condition gives the body is not known here.
+        grow(inputs.indices.contains(feed) ? held[inputs[feed]] : nil, all(bytes))
       }
     }
     for index in 0..<plans.carried.count where plans.carried[index].dtype == .resource {
       held[Edge(node: id, port: index)] = held[inputs[index]]
     }
-    if each != 0 { kept.isExact = kept.isExact && trips.isExact }
     let count = trips.most.map { "\(trips.isExact ? "" : "at most ")\($0) iterations" }
     lines[id] =
       (count ?? "as many iterations as the run decides")
@@ -219,11 +250,6 @@ struct KeptMemoryFinder {
 
   private mutating func visit(_ id: Int, branches: [Plan?]) {
     let inputs = ir.nodes[id].inputs
-    func outer(_ value: KeptMemory.Held?) -> KeptMemory.Held? {
-      guard let value, let feed = value.feed else { return value }
-      guard inputs.indices.contains(feed + 1), let base = held[inputs[feed + 1]] else { return nil }
-      return KeptMemory.sum(base.bytes, value.bytes).map { .init(bytes: $0, feed: base.feed) }
-    }
     let parts = branches.compactMap { $0 }
     for plan in parts {
       kept.addFixed(plan.arenaBytes)
@@ -232,20 +258,28 @@ struct KeptMemoryFinder {
     // One of them runs.
     let all = parts.map(\.kept.elementBytes)
     kept.add(all.contains(nil) ? nil : all.compactMap { $0 }.max() ?? 0)
-    if all.contains(where: { $0 != 0 }) { kept.isExact = false }
-    for feed in Set(parts.flatMap(\.kept.growth.keys)).sorted()
-    where inputs.indices.contains(feed + 1) {
-      grow(held[inputs[feed + 1]], parts.map { $0.kept.growth[feed] ?? 0 }.max() ?? 0)
+    for feed in Set(parts.flatMap(\.kept.growth.keys)).sorted() {
+      let most = parts.map { $0.kept.growth[feed] ?? 0 }.max() ?? 0
+      grow(inputs.indices.contains(feed + 1) ? held[inputs[feed + 1]] : nil, most)
     }
     for port in ir.nodes[id].outputs.indices where ir.nodes[id].outputs[port].dtype == .variant {
-      let values = parts.map {
-        outer($0.kept.results.indices.contains(port) ? $0.kept.results[port] : nil)
+      let values = parts.map { plan -> Held? in
+        guard plan.kept.results.indices.contains(port), var value = plan.kept.results[port] else {
+          return nil
+        }
+        value.certain = nil
+        guard let feed = value.feed else { return value }
+        guard inputs.indices.contains(feed + 1), let base = held[inputs[feed + 1]],
+          let sum = KeptMemory.sum(base.bytes, value.bytes)
+        else { return nil }
+        return Held(bytes: sum, places: max(base.places, value.places), feed: base.feed)
       }
-      guard let first = values.first ?? nil,
-        values.allSatisfy({ $0 != nil && $0?.feed == first.feed })
+      guard var value = values.first ?? nil,
+        values.allSatisfy({ $0 != nil && $0?.feed == value.feed })
       else { continue }
-      held[Edge(node: id, port: port)] = .init(
-        bytes: values.compactMap { $0?.bytes }.max() ?? 0, feed: first.feed)
+      value.bytes = values.compactMap { $0?.bytes }.max() ?? 0
+      value.places = values.compactMap { $0?.places }.max() ?? 0
+      held[Edge(node: id, port: port)] = value
     }
   }
 }

@@ -119,9 +119,9 @@ public final class Plan: Sendable {
     self.passes = passes
   }
 
-  /// Bytes that every run needs at once.
+  /// Bytes that every run needs at once: the arena, and what loops certainly put into lists.
   public var neededBytes: Int {
-    let (sum, overflow) = arenaBytes.addingReportingOverflow(kept.isExact ? kept.bytes ?? 0 : 0)
+    let (sum, overflow) = arenaBytes.addingReportingOverflow(kept.certainBytes)
     return overflow ? .max : sum
   }
 

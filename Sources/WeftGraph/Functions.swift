@@ -94,21 +94,55 @@ extension GraphSnapshot {
     var found = Set<String>()
     var pending: [String] = []
     func note(_ op: String, _ attrs: [String: AttrValue]) {
-      if functions[op] != nil, found.insert(op).inserted { pending.append(op) }
-      for value in attrs.values { note(value) }
-    }
-    func note(_ value: AttrValue) {
-      switch value {
-      case .function(let ref): note(ref.name, ref.attrs)
-      case .list(let items): items.forEach { note($0) }
-      default: break
-      }
+      for name in called(op, attrs) where found.insert(name).inserted { pending.append(name) }
     }
     for node in nodes { note(node.op, node.attrs) }
     while let name = pending.popLast() {
       for node in functions[name]?.nodes ?? [] { note(node.op, node.attrs) }
     }
     return found
+  }
+
+  // Names of the functions that a node of these attributes calls itself, each as often as it does.
+  private func called(_ op: String, _ attrs: [String: AttrValue]) -> [String] {
+    var names = functions[op] == nil ? [] : [op]
+    func note(_ value: AttrValue) {
+      switch value {
+      case .function(let ref): names += called(ref.name, ref.attrs)
+      case .list(let items): items.forEach { note($0) }
+      default: break
+      }
+    }
+    for value in attrs.values { note(value) }
+    return names
+  }
+
+  /// Functions may call each other this deep.
+  package static var callDepthLimit: Int { 64 }
+
+  /// Checks that no function that a node calls, directly or through others, calls itself.
+  /// - Throws: InvalidArgument when one does, or when calls go too deep.
+  package func checkCalls(_ node: Node) throws {
+    var done = Set<String>()
+    func visit(_ names: [String], _ callers: [String]) throws {
+      for name in Set(names).sorted() where !done.contains(name) {
+        if let first = callers.firstIndex(of: name) {
+          let cycle = callers[first...] + [name]
+          throw WeftError(
+            .invalidArgument,
+            "function '\(name)' calls itself: \(cycle.joined(separator: " -> "))")
+        }
+        guard callers.count < GraphSnapshot.callDepthLimit else {
+          throw WeftError(
+            .invalidArgument,
+            "functions call each other more than \(GraphSnapshot.callDepthLimit) deep")
+        }
+        let inner = functions[name]?.nodes.flatMap { called($0.op, $0.attrs) } ?? []
+        try visit(inner, callers + [name])
+        done.insert(name)
+      }
+    }
+    try visit(called(node.op, node.attrs), [])
   }
 
   /// Whether the functions that a node calls, directly or through others, would do and give the

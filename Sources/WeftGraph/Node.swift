@@ -64,6 +64,12 @@ public struct Node: Sendable {
   /// Attributes with the op's defaults.
   public var attributes: Attrs { Attrs(attrs, signature: def?.signature) }
 
+  /// The attribute of a node that gives nothing but the random numbers of a conditional or call: the
+  /// name of that node, for which they are drawn.
+  package static var drawsOnly: String { "_draws_only_for" }
+  /// The node for which it draws random numbers and gives nothing else.
+  package var drawsOnlyFor: String? { attrs[Node.drawsOnly]?.text }
+
   /// The name of output `port`: the node's name, with `:port` unless it is 0.
   public func outputName(_ port: Int) -> String { port == 0 ? name : "\(name):\(port)" }
 }

@@ -229,24 +229,26 @@ extension RandomKernels {
     pool: ThreadPool
   ) -> Bool {
     let room = multinomialRoom(classes: classes, dtype)
-    // `draw` sums a row's weights in the doubles it gets, and gives a function that finds classes.
-    func run(
-      _ draw: (_ row: Int, _ doubles: UnsafeMutablePointer<Double>) -> (
-        total: Double, find: (_ wanted: Double) -> Int
-      )
+    // `sum` gives a row's log weights, their largest and the sum of their weights by the doubles it
+    // gets; `find` the class where the sum exceeds a number.
+    func run<E>(
+      _ sum: (_ row: Int, _ doubles: UnsafeMutablePointer<Double>) -> (
+        x: UnsafePointer<E>, largest: E, total: Double
+      ),
+      _ find: (UnsafePointer<E>, Int, E, UnsafePointer<Double>, Double) -> Int
     ) {
       let tasks = multinomialTasks(rows: rows)
       pool.parallel(tasks) { task in
         let doubles =
           scratch.assumingMemoryBound(to: Double.self) + task * (room.sums + room.wide)
         for row in task * rows / tasks..<(task + 1) * rows / tasks {
-          let (total, find) = draw(row, doubles)
+          let (x, largest, total) = sum(row, doubles)
           // Draw d takes the words 2 d and 2 d + 1 of the stream, four words to a counter.
           let first = row * samples
           var words = PhiloxWords(stream.skipping(UInt64(first / 2)))
           if first % 2 == 1 { _ = words.nextDouble() }
           for index in first..<first + samples {
-            let found = find(words.nextDouble() * total)
+            let found = find(x, classes, largest, doubles, words.nextDouble() * total)
             if isWide {
               out.assumingMemoryBound(to: Int64.self)[index] = Int64(found)
             } else {
@@ -256,31 +258,36 @@ extension RandomKernels {
         }
       }
     }
-    func find(
-      in x: UnsafePointer<Double>, _ sums: UnsafeMutablePointer<Double>
-    ) -> (total: Double, find: (Double) -> Int) {
-      var largest = 0.0
-      let total = weft_draw_sums_f64(x, classes, &largest, sums)
-      return (total, { [largest] in weft_draw_class_f64(x, classes, largest, sums, $0) })
+    func runDoubles(
+      _ rows: (_ row: Int, _ doubles: UnsafeMutablePointer<Double>) -> UnsafePointer<Double>
+    ) {
+      run(
+        { row, doubles in
+          let x = rows(row, doubles)
+          var largest = 0.0
+          let total = weft_draw_sums_f64(x, classes, &largest, doubles)
+          return (x, largest, total)
+        }, weft_draw_class_f64)
     }
     func run<E: StateNumber>(_: E.Type, _ wide: (E) -> Double) {
       let x = logits.assumingMemoryBound(to: E.self)
-      run { row, doubles in
+      runDoubles { row, doubles in
         let widened = doubles + room.sums
         for k in 0..<classes { widened[k] = wide(x[row * classes + k]) }
-        return find(in: widened, doubles)
+        return UnsafePointer(widened)
       }
     }
     switch dtype {
     case .float32:
-      run { row, sums in
-        let x = logits.assumingMemoryBound(to: Float.self) + row * classes
-        var largest: Float = 0
-        let total = weft_draw_sums_f32(x, classes, &largest, sums)
-        return (total, { [largest] in weft_draw_class_f32(x, classes, largest, sums, $0) })
-      }
+      run(
+        { row, sums in
+          let x = logits.assumingMemoryBound(to: Float.self) + row * classes
+          var largest: Float = 0
+          let total = weft_draw_sums_f32(x, classes, &largest, sums)
+          return (x, largest, total)
+        }, weft_draw_class_f32)
     case .float64:
-      run { find(in: logits.assumingMemoryBound(to: Double.self) + $0 * classes, $1) }
+      runDoubles { row, _ in logits.assumingMemoryBound(to: Double.self) + row * classes }
     case .bfloat16: run(BFloat16.self) { Double($0.float) }
     #if !(os(macOS) && arch(x86_64))
       case .float16: run(Float16.self) { Double($0) }

@@ -5,18 +5,11 @@ internal import WeftGraph
 internal import WeftTensors
 
 extension Graph {
-  /// Marks a conditional or call that gives nothing but random numbers.
-  private static let drawsOnly = "_draws_only"
-
   /// The random numbers that nodes of this graph give.
   func draws() -> [Edge] {
-    nodes.filter { $0.def?.traits.contains(.random) == true || isDrawsOnly($0) }.flatMap { node in
-      node.outputs.indices.map { Edge(node: node.id, port: $0) }
-    }
+    nodes.filter { $0.def?.traits.contains(.random) == true || $0.drawsOnlyFor != nil }
+      .flatMap { node in node.outputs.indices.map { Edge(node: node.id, port: $0) } }
   }
-
-  /// Whether the node gives nothing but random numbers that functions draw.
-  func isDrawsOnly(_ node: Node) -> Bool { node.attrs[Graph.drawsOnly] != nil }
 
   /// Splits all conditionals and calls that draw; whether there were any.
   @discardableResult
@@ -41,9 +34,10 @@ extension Graph {
 
   /// Lets a new node draw what the functions of `node`, a conditional or call, draw, and gives it to
   /// `node`, whose functions then take it as arguments. Its outputs stay what they are.
-  /// - Returns: the node as it is then; nil when its functions draw nothing, or in loops.
+  /// - Returns: the node as it is then; nil when its functions draw nothing, or nothing that could be
+  ///   drawn elsewhere: in loops, after writes, with a gradient of its own.
   func splitDraws(of node: Node) throws -> Node? {
-    guard let def = node.def, !def.isCall, !isDrawsOnly(node), !snapshot.isRepeatable(node),
+    guard let def = node.def, !def.isCall, node.drawsOnlyFor == nil, !snapshot.isRepeatable(node),
       let role = def.functionalRole
     else { return nil }
     let first: Int
@@ -53,36 +47,24 @@ extension Graph {
     case .call: (first, refs) = (0, [try def.callee(node.attributes)])
     case .loop, .gradient: return nil
     }
-    let types = node.inputs.dropFirst(first).map {
-      TensorType(snapshot.type($0).dtype, snapshot.type($0).shape)
-    }
-    let handles = node.inputs.dropFirst(first).map { edge -> HandleType? in
-      let all = nodes[edge.node].handles
-      return all.indices.contains(edge.port) ? all[edge.port] : nil
-    }
-    let bodies = try refs.map { ref in
+    let arguments = node.inputs.dropFirst(first).map { Output(graph: self, edge: $0) }
+    let types = FunctionalGradients.types(arguments)
+    var branches: [Branch] = []
+    for ref in refs {
       let body = try snapshot.body(of: ref, inputs: types)
-      try body.setHandles(handles)
+      try body.setHandles(FunctionalGradients.handles(arguments))
       try body.graph.splitDraws()
       adopt(body.graph)
-      return body
+      guard let branch = Branch(ref, body) else { return nil }
+      branches.append(branch)
     }
-    let drawn = bodies.map { body in
-      let needed = body.graph.ancestors(of: body.results)
-      return body.graph.draws().filter { needed.contains($0.node) }
-    }
-    let drawnTypes = zip(bodies, drawn).flatMap { body, edges in
-      edges.map { body.graph.snapshot.type($0) }
-    }
-    guard !drawnTypes.isEmpty, drawnTypes.allSatisfy(\.dtype.isPlain) else { return nil }
+    let drawn = branches.flatMap(\.types)
+    guard !drawn.isEmpty else { return nil }
 
-    var drawing: [FunctionRef] = []
-    var given: [FunctionRef] = []
-    for (place, (ref, body)) in zip(refs, bodies).enumerated() {
-      drawing.append(try addDrawing(ref, body, place, drawn, drawnTypes))
-      given.append(try addGiven(ref, body, place, drawn, drawnTypes))
-    }
-    let draws = try addNode(like: node, drawing, drawnTypes)
+    for place in branches.indices { try branches[place].addOwnDraws(to: self) }
+    let drawing = try branches.indices.map { try addDrawing(branches, $0) }
+    let given = try branches.indices.map { try addGiven(branches, $0) }
+    let draws = try addNode(like: node, drawing, drawn)
     var attrs = node.attrs.merging(functions(given, role)) { $1 }
     let inputs = node.inputs + draws
     attrs["Tin"] = .list(inputs.dropFirst(first).map { .type(snapshot.type($0).dtype) })
@@ -90,23 +72,64 @@ extension Graph {
     return nodes[node.id]
   }
 
-  // A branch that gives its own numbers, and zeros in place of those of the others.
-  private func addDrawing(
-    _ ref: FunctionRef, _ body: FunctionBody, _ place: Int, _ drawn: [[Edge]],
-    _ types: [TensorType]
-  ) throws -> FunctionRef {
+  // A function of a node that is split.
+  private struct Branch {
+    let ref: FunctionRef
+    let body: FunctionBody
+    let draws: [Edge]
+    let types: [TensorType]
+    /// Gives the draws alone, where others need it to learn their sizes.
+    var ownDraws: FunctionRef?
+
+    init?(_ ref: FunctionRef, _ body: FunctionBody) {
+      (self.ref, self.body) = (ref, body)
+      let graph = body.graph
+      let needed = graph.ancestors(of: body.results)
+      draws = graph.draws().filter { needed.contains($0.node) }
+      types = draws.map { graph.snapshot.type($0) }
+      // Writes would happen twice; what has a gradient of its own must stay where it is.
+      let before = graph.ancestors(of: draws)
+      for node in graph.nodes where before.contains(node.id) && node.drawsOnlyFor == nil {
+        guard let def = node.def, !def.traits.contains(.writesVariable),
+          graph.snapshot.isRepeatable(node)
+        else { return nil }
+        if def.traits.contains(.random) {
+          guard case .zero = def.gradient else { return nil }
+        }
+      }
+      guard types.allSatisfy(\.dtype.isPlain) else { return nil }
+    }
+
+    mutating func addOwnDraws(to graph: Graph) throws {
+      guard types.contains(where: { !$0.shape.isFullyKnown }) else { return }
+      ownDraws = try graph.addFunction(
+        "\(ref.name)_own_draws", body.graph, parameters: body.parameters, results: draws)
+      body.graph.adopt(graph)
+    }
+  }
+
+  // A branch that gives its own numbers, and others of the same sizes in place of those of the others:
+  // zeros, or where the sizes are not known what these would have drawn.
+  private func addDrawing(_ branches: [Branch], _ place: Int) throws -> FunctionRef {
+    let (ref, body) = (branches[place].ref, branches[place].body)
     var results: [Edge] = []
-    for (other, edges) in drawn.enumerated() {
-      for edge in edges {
-        if other == place {
-          results.append(edge)
-        } else {
-          let type = types[results.count]
-          let zero = try body.graph.constant(0, dtype: type.dtype)
+    for (index, other) in branches.enumerated() {
+      if index == place {
+        results += other.draws
+      } else if let own = other.ownDraws {
+        body.graph.adopt(self)
+        let call = try body.graph.add(
+          FunctionalRows.statefulCall.name, name: "draws_of_\(index)",
+          inputs: body.parameters.map { Output(graph: body.graph, edge: $0) },
+          attrs: ["f": .function(own), "Tout": .list(other.types.map { .type($0.dtype) })])
+        results += body.graph.outputs(of: call).map(\.edge)
+      } else {
+        for type in other.types {
           results.append(
-            try type.shape.known.map { sizes in
-              try fill(dims: body.graph.constant(integers: sizes), value: zero).edge
-            } ?? zero.edge)
+            try fill(
+              dims: body.graph.constant(integers: type.shape.known ?? []),
+              value: body.graph.constant(0, dtype: type.dtype)
+            ).edge)
         }
       }
     }
@@ -115,18 +138,15 @@ extension Graph {
   }
 
   // A branch that takes the numbers of all as arguments.
-  private func addGiven(
-    _ ref: FunctionRef, _ body: FunctionBody, _ place: Int, _ drawn: [[Edge]],
-    _ types: [TensorType]
-  ) throws -> FunctionRef {
+  private func addGiven(_ branches: [Branch], _ place: Int) throws -> FunctionRef {
+    let (ref, body) = (branches[place].ref, branches[place].body)
     var parameters = body.parameters
     var results = body.results
-    for (other, edges) in drawn.enumerated() {
-      for edge in edges {
-        let type = types[parameters.count - body.parameters.count]
+    for (index, other) in branches.enumerated() {
+      for (edge, type) in zip(other.draws, other.types) {
         let number = try body.graph.placeholder(type.dtype, shape: type.shape, name: "drawn").edge
         parameters.append(number)
-        guard other == place else { continue }
+        guard index == place else { continue }
         body.graph.redirect(edge, to: number)
         results = results.map { $0 == edge ? number : $0 }
       }
@@ -158,11 +178,11 @@ extension Graph {
       }
     var attrs = functions(refs, role)
     attrs["Tout"] = .list(types.map { .type($0.dtype) })
-    attrs[Graph.drawsOnly] = .bool(true)
+    attrs[Node.drawsOnly] = .string(Array(node.name.utf8))
     if role != .call { attrs["output_shapes"] = .list(types.map { .shape($0.shape) }) }
     let made = try add(
       op.name, name: "draws", inputs: node.inputs.map { Output(graph: self, edge: $0) },
-      attrs: attrs)
+      attrs: attrs, controls: node.controlInputs)
     return types.indices.map { Edge(node: made.id, port: $0) }
   }
 }

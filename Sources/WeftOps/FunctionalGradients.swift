@@ -85,7 +85,7 @@ enum FunctionalGradients {
     let needed = body.graph.ancestors(of: body.results)
     for node in snapshot.nodes where needed.contains(node.id) {
       guard let traits = node.def?.traits else { continue }
-      if keepsDraws, body.graph.isDrawsOnly(node) { continue }
+      if keepsDraws, node.drawsOnlyFor != nil { continue }
       let draws = traits.contains(.random) && !keepsDraws
       if draws || traits.contains(.writesVariable) || !snapshot.isRepeatable(node) {
         throw WeftError(
@@ -117,9 +117,10 @@ enum FunctionalGradients {
   // MARK: - Calls
 
   static func call(_ g: GradientContext) throws -> [Gradient?] {
-    guard let def = g.node.def, !g.graph.isDrawsOnly(g.node) else {
+    guard let def = g.node.def, g.node.drawsOnlyFor == nil else {
       return Array(repeating: nil, count: g.inputCount)
     }
+    try g.graph.snapshot.checkCalls(g.node)
     let (flows, values) = try arriving(g)
     // The context holds the node as it was.
     let node = try g.graph.splitDraws(of: g.node) ?? g.node
@@ -149,9 +150,10 @@ enum FunctionalGradients {
   // MARK: - Conditionals
 
   static func conditional(_ g: GradientContext) throws -> [Gradient?] {
-    guard let def = g.node.def, !g.graph.isDrawsOnly(g.node) else {
+    guard let def = g.node.def, g.node.drawsOnlyFor == nil else {
       return Array(repeating: nil, count: g.inputCount)
     }
+    try g.graph.snapshot.checkCalls(g.node)
     let (flows, values) = try arriving(g)
     let conditional = try g.graph.splitDraws(of: g.node) ?? g.node
     let inputs = conditional.inputs.map { Output(graph: g.graph, edge: $0) }

@@ -3,10 +3,13 @@
 internal import WeftGraph
 package import WeftTensors
 
+/// What a place in the tables of a list takes.
+private let placeBytes = 96
+
 /// About how much memory an element of a list or stack takes: its bytes, and those of the objects
 /// and tables around them, which grow by doubling.
 func storedBytes(_ element: (any Sendable)?) -> Int {
-  guard let element else { return 96 }
+  guard let element else { return placeBytes }
   guard let tensor = element as? Tensor else { return 256 }
   return tensor.dtype.isPlain
     ? tensor.byteCount + 256 : tensor.strings.reduce(256) { $0 + $1.count + 32 }
@@ -21,17 +24,24 @@ extension LowerContext {
     return bytes + 256
   }
 
-  /// What a list takes for `count` parts of input `index`, one for each of its rows if not given.
-  func storedBytes(partsOf index: Int, count: Int? = nil) -> Int? {
-    guard let whole = storedBytes(index), let rows = count ?? shape(index).first else { return nil }
+  /// What a list takes for `count` parts of input `index`.
+  func storedBytes(partsOf index: Int, count: Int?) -> Int? {
+    guard let whole = storedBytes(index), let rows = count else { return nil }
     let (bytes, overflow) = rows.multipliedReportingOverflow(by: 256)
     return overflow ? nil : whole - 256 + bytes
   }
 
-  /// Input `element` goes into the list or object at input `list`.
-  func adding(_ element: Int, to list: Int) -> Kernel.Storing {
+  /// Input `element` goes behind the others in the list or stack at input `list`.
+  func pushing(_ element: Int, onto list: Int) -> Kernel.Storing {
     dtype(element) == .variant
-      ? .addingList(of: element, into: list) : .adding(storedBytes(element), into: list)
+      ? .addingList(of: element, into: list) : .pushing(storedBytes(element), onto: list)
+  }
+
+  /// What places of elements that are not set take, as many as input `index` says.
+  func storedPlaces(_ index: Int) -> Int? {
+    tensor(index)?.integers?.first.map {
+      max(0, min($0, ListValue.countLimit)) * placeBytes
+    }
   }
 }
 

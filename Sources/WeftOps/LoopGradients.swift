@@ -23,6 +23,7 @@ private struct LoopGradient {
 
   init(_ g: GradientContext) throws {
     self.g = g
+    try g.graph.snapshot.checkCalls(g.node)
     cond = try g.attrs.function("cond")
     count = g.inputCount
     let inputs = (0..<count).map { g.input($0) }

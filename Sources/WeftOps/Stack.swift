@@ -43,7 +43,7 @@ enum StackRows {
         let value = try element.read(call)
         try stack.push(value, call, target.failure)
         try target.write(call, value)
-      }.storing(ctx.adding(1, to: 0))
+      }.storing(ctx.pushing(1, onto: 0))
     })
 
   static let pop = OpDef(

@@ -60,7 +60,7 @@ enum TensorArrayRows {
             dtype: dtype, elementShape: shape, size: size, isDynamic: isDynamic,
             clearsAfterRead: clears, sameShapes: same), output: 0)
         setFlow(call, 1)
-      }.storing(.making(0))
+      }.storing(.making(0, places: ctx.storedPlaces(0)))
     })
 
   private static func gradient(
@@ -207,7 +207,7 @@ enum TensorArrayRows {
             source.failure)
         }
         setFlow(call)
-      }.storing(.adding(ctx.storedBytes(partsOf: 2), into: 0))
+      }.storing(.adding(ctx.storedBytes(partsOf: 2, count: ctx.shape(2).first), into: 0))
     })
 
   static let concat = OpDef(
@@ -274,7 +274,7 @@ enum TensorArrayRows {
           throw source.failure("lengths add up to \(at), the value has \(rows) rows")
         }
         setFlow(call)
-      }.storing(.adding(ctx.storedBytes(partsOf: 1), into: 0))
+      }.storing(.adding(ctx.storedBytes(partsOf: 1, count: ctx.shape(2).first), into: 0))
     })
 
   static let size = OpDef(

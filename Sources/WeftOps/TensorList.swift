@@ -161,7 +161,7 @@ enum TensorListRows {
         call.setObject(
           ListValue(dtype, try shape.read(call), elements: Array(repeating: nil, count: count)),
           output: 0)
-      }.storing(.making(0))
+      }.storing(.making(0, places: ctx.storedPlaces(1)))
     })
 
   static let pushBack = list(
@@ -182,7 +182,7 @@ enum TensorListRows {
         try fits(element, list, source.failure)
         try call.objects.checkRoom(list.bytes, source.failure.op)
         call.setObject(list.appending(try element.read(call)), output: 0)
-      }.storing(ctx.adding(1, to: 0))
+      }.storing(ctx.pushing(1, onto: 0))
     })
 
   static func fits(
@@ -276,7 +276,9 @@ enum TensorListRows {
         try fits(element, list, source.failure)
         try call.objects.checkRoom(list.bytes, source.failure.op)
         call.setObject(list.setting(index, try element.read(call)), output: 0)
-      }.storing(ctx.adding(2, to: 0))
+      }.storing(
+        ctx.dtype(2) == .variant
+          ? .addingList(of: 2, into: 0) : .adding(ctx.storedBytes(2), into: 0))
     })
 
   static let all = [empty, reserve, pushBack, popBack, length, getItem, setItem]

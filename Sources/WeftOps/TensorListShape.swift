@@ -33,7 +33,7 @@ enum TensorListWholeRows {
           try Rows.slice(tensor, first: $0, count: 1, shape: rows) as any Sendable
         }
         call.setObject(ListValue(element.dtype, stated, elements: all), output: 0)
-      }.storing(.making(ctx.storedBytes(partsOf: 0)))
+      }.storing(.making(ctx.storedBytes(partsOf: 0, count: ctx.shape(0).first)))
     })
 
   static let stack = OpDef(
@@ -163,7 +163,7 @@ enum TensorListWholeRows {
           throw shape.failure("lengths add up to \(at), the tensor has \(rows) rows")
         }
         call.setObject(ListValue(element.dtype, stated, elements: all), output: 0)
-      }.storing(.making(ctx.storedBytes(partsOf: 0)))
+      }.storing(.making(ctx.storedBytes(partsOf: 0, count: ctx.shape(2).first)))
     })
 
   static let gather = OpDef(
@@ -236,7 +236,7 @@ enum TensorListWholeRows {
           }
           let list = ListValue(element.dtype, try shape.read(call), elements: all)
           call.setObject(list, output: 0)
-        }.storing(.making(ctx.storedBytes(partsOf: 0)))
+        }.storing(.making(ctx.storedBytes(partsOf: 0, count: ctx.shape(0).first)))
       })
   }
 
@@ -278,7 +278,7 @@ enum TensorListWholeRows {
             index, try Rows.slice(tensor, first: row, count: 1, shape: rows))
         }
         call.setObject(list, output: 0)
-      }.storing(.adding(ctx.storedBytes(partsOf: 1), into: 0))
+      }.storing(.adding(ctx.storedBytes(partsOf: 1, count: ctx.shape(1).first), into: 0))
     })
 
   static let resize = OpDef(
@@ -292,7 +292,7 @@ enum TensorListWholeRows {
         let size = try TensorListRows.checked(
           Int(call.input(1, as: Int32.self)[0]), source.failure)
         call.setObject(try source.read(call).resized(to: size), output: 0)
-      }.storing(.passing(0))
+      }.storing(.resizing(0, places: ctx.storedPlaces(1)))
     })
 
   static let elementShape = OpDef(

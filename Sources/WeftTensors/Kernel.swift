@@ -54,13 +54,18 @@ public struct Kernel: Sendable {
   /// What a kernel does to lists, stacks and arrays, which a run keeps beside its arena. Bytes are
   /// those of elements, nil when only the run knows.
   public enum Storing: Sendable {
-    /// Output 0 is a new one with elements of this many bytes.
-    case making(Int?)
+    /// Output 0 is a new one with elements of this many bytes, and places for others that take
+    /// `places` bytes.
+    case making(Int?, places: Int? = 0)
     /// Elements of this many bytes go into the one at input `into`; where that is a list, output 0 is
     /// the list with them.
     case adding(Int?, into: Int)
+    /// The same for a copy of one element behind all others.
+    case pushing(Int?, onto: Int)
     /// What the list at input `of` holds goes into the one at input `into`, likewise.
     case addingList(of: Int, into: Int)
+    /// Output 0 is the list at this input with places that take `places` bytes.
+    case resizing(Int, places: Int?)
     /// Outputs that are lists are the one at this input, or parts of it.
     case passing(Int)
     /// Output 0 is a new list that takes no more than the one at this input.

@@ -115,4 +115,81 @@ import WeftTensors
     #expect(error?.code == .unimplemented)
     #expect(error?.message.contains("would give something else") == true)
   }
+
+  // What is drawn does not change when somebody asks for a gradient, and sizes may be those of a feed.
+  @Test func gradientsChangeNoNumber() throws {
+    func values(withGradient: Bool, _ choice: Bool) throws -> [[Float]] {
+      let graph = Graph()
+      let x = try graph.placeholder(.float32, shape: [-1], name: "x")
+      let which = try graph.placeholder(.bool, shape: .scalar, name: "choice")
+      let y = try cond(
+        which, [x], then: { [try $0[0] * randomUniform($0[0].graph, shape: $0[0].shapeTensor())] },
+        otherwise: { [try $0[0] * randomNormal($0[0].graph, shape: $0[0].shapeTensor())] })[0]
+      var fetches = [y, x]
+      if withGradient { fetches.append(try denseGradients(of: sum(y), withRespectTo: [x])[0]) }
+      return try run(fetches, x, which, choice)
+    }
+    for choice in [true, false] {
+      let (plain, both) = (
+        try values(withGradient: false, choice), try values(withGradient: true, choice)
+      )
+      #expect(plain[0] == both[0])
+      #expect(isClose(both[2], zip(both[0], both[1]).map { $0 / $1 }))
+    }
+  }
+
+  // Numbers that depend on a variable see it as the conditional does: after what it waits for.
+  @Test func drawsWaitForWhatTheConditionalWaitsFor() throws {
+    let graph = Graph()
+    let (x, choice) = try inputs(graph)
+    let logits = try graph.variable("logits", dtype: .float32, shape: Shape([1, 3])) {
+      try graph.constant([Float](repeating: 0, count: 3), shape: [1, 3])
+    }
+    // Afterwards it is the last class that is drawn.
+    let sure = try assign(logits, graph.constant([Float(-900), -900, 0], shape: [1, 3]))
+    let y = try graph.withControlDependencies([sure.id]) {
+      try cond(
+        choice, [x],
+        then: {
+          let graph = $0[0].graph
+          let read = try graph.output(
+            "ReadVariableOp", inputs: [logits.handle], attrs: ["dtype": .type(.float32)])
+          let drawn = try multinomial(read, count: graph.constant(Int32(1)))
+          return [try $0[0] * sum(drawn.cast(to: .float32))]
+        }, otherwise: { $0 })[0]
+    }
+    let slope = try denseGradients(of: sum(y), withRespectTo: [x])[0]
+    let session = Session(graph, options: SessionOptions(threads: 1))
+    try session.initialize()
+    let feeds = [
+      (x.edge, try Tensor([Float](repeating: 3, count: Self.size))),
+      (choice.edge, try Tensor(scalar: true)),
+    ]
+    let results = try session.run([y.edge, slope.edge], feeds: feeds)
+    #expect(try results[0].array(of: Float.self).allSatisfy { $0 == 6 })
+    #expect(try results[1].array(of: Float.self).allSatisfy { $0 == 2 })
+  }
+
+  @Test func drawsThatMustStayAreRefused() throws {
+    func refuses(_ branch: @escaping ([Output]) throws -> [Output]) throws {
+      let graph = Graph()
+      let (x, choice) = try inputs(graph)
+      let y = try cond(choice, [x], then: branch, otherwise: { $0 })[0]
+      let error = #expect(throws: WeftError.self) {
+        try denseGradients(of: sum(y), withRespectTo: [x])
+      }
+      #expect(error?.code == .unimplemented)
+    }
+    // A shuffle has no gradient: it is no number beside x, whose gradient would be lost.
+    try refuses { [try randomShuffle($0[0]) * $0[0]] }
+    // A write would happen in both parts.
+    try refuses { values in
+      let graph = values[0].graph
+      let total = try graph.variable("total", dtype: .float32, shape: Shape([])) {
+        try graph.constant(0, dtype: .float32)
+      }
+      let write = try assignAdd(total, try graph.constant(1, dtype: .float32))
+      return try graph.withControlDependencies([write.id]) { [try values[0] * uniform(graph)] }
+    }
+  }
 }

@@ -172,20 +172,24 @@ private let two = int + #","N":{"i":"2"}"#
     let graph = Graph()
     let x = try graph.placeholder(.int32, shape: [4], name: "x")
     let n = try graph.placeholder(.int32, shape: .scalar, name: "n")
-    let distinct = try unique(x).values
+    // How many iterations there are is worked out with the plan.
+    let count = try size(range(graph.constant(Int32(0)), n, graph.constant(Int32(1))))
     let result = try whileLoop(
-      [graph.constant(Int32(0)), graph.constant(Int32(0))],
-      condition: { try less($0[0], n - $0[0].graph.constant(Int32(1))) },
-      body: {
-        let (zero, one) = (try $0[0].graph.constant(Int32(0)), try $0[0].graph.constant(Int32(1)))
-        // How many numbers the range has is worked out with the plan.
-        return [try $0[0] + one, try $0[1] + sum(distinct) * size(range(zero, n, one))]
+      [graph.constant(Int32(0)), unique(x).values],
+      shapeInvariants: [.scalar, Shape(dims: [.unknown])],
+      condition: { try less($0[0], count) },
+      body: { values in
+        let graph = values[0].graph
+        return [
+          try values[0] + graph.constant(Int32(1)), try values[1] * graph.constant(Int32(2)),
+        ]
       })
+    let total = try sum(result[1])
     let session = Session(graph, options: SessionOptions(threads: 1))
     for count: Int32 in [3, 5, 3, 2, 5] {
       let found = try session.run(
-        [result[1]], feeds: [x: Tensor([Int32(7), 7, 1, 7]), n: Tensor(scalar: count)])
-      #expect(try found[0].scalar(of: Int32.self) == 8 * (count - 1) * count)
+        [total], feeds: [x: Tensor([Int32(7), 7, 1, 7]), n: Tensor(scalar: count)])
+      #expect(try found[0].scalar(of: Int32.self) == 8 << count)
     }
   }
 

@@ -30,7 +30,6 @@ final class Expansion {
   /// Nodes made so far: functions that call others several times may grow beyond all bounds.
   private var made = 0
   static let nodeLimit = 1 << 20
-  static let depthLimit = 64
 
   init(options: NestedOptions, variable: @escaping (String, DType) -> VariableCell) {
     self.options = options
@@ -97,9 +96,10 @@ final class Expansion {
         .invalidArgument,
         "function '\(ref.name)' calls itself: \(cycle.joined(separator: " -> "))")
     }
-    guard callers.count < Self.depthLimit else {
+    guard callers.count < GraphSnapshot.callDepthLimit else {
       throw WeftError(
-        .invalidArgument, "functions call each other more than \(Self.depthLimit) deep")
+        .invalidArgument,
+        "functions call each other more than \(GraphSnapshot.callDepthLimit) deep")
     }
   }
 

@@ -66,16 +66,18 @@ extension IR {
 
   /// The most iterations that a loop can make, nil when its condition does not bound them, and
   /// whether it always makes as many.
-  func mostTrips(_ id: Int) -> (most: Int?, isExact: Bool) {
+  /// - Parameter depth: how many loops that end by this one's number were asked already. Each may ask
+  ///   for the one before it several times: few are followed.
+  func mostTrips(_ id: Int, depth: Int = 0) -> (most: Int?, isExact: Bool) {
     guard let loop = nodes[id].loop, loop.condition.fetches.count > 0,
       loop.body.fetches.count >= loop.carried
     else { return (nil, false) }
     var isExact = true
     let tests = tests(
-      loop, loop.condition.fetches[0], nodes[id].inputs, ignoresUnknown: &isExact)
+      loop, loop.condition.fetches[0], nodes[id].inputs, depth: depth, ignoresUnknown: &isExact)
     var most: Int?
     for test in tests {
-      guard let bound = bound(loop, test, nodes[id].inputs) else {
+      guard let bound = bound(loop, test, nodes[id].inputs, depth: depth) else {
         isExact = false
         continue
       }
@@ -87,7 +89,7 @@ extension IR {
 
   // The iterations after which a test fails, if it does.
   private func bound(
-    _ loop: LoopNode, _ test: Test, _ inputs: [Edge]
+    _ loop: LoopNode, _ test: Test, _ inputs: [Edge], depth: Int
   ) -> (most: Int, isExact: Bool)? {
     // Where a number starts, at most if that is not known exactly, and what it changes by.
     func counter(_ operand: Operand) -> (start: Int, step: Int, isExact: Bool)? {
@@ -96,9 +98,11 @@ extension IR {
       case .longest(_, let most): return most.map { ($0, 0, false) }
       case .counted(let most, let isExact): return (most, 0, isExact)
       case .counter(let index):
-        guard let change = step(loop, index) else { return nil }
+        guard [.int32, .int64].contains(type(inputs[index]).dtype),
+          let change = step(loop, index)
+        else { return nil }
         if let start = known[inputs[index]]?.scalarInteger { return (start, change, true) }
-        return counted(inputs[index]).map { ($0.most, change, $0.isExact) }
+        return counted(inputs[index], depth: depth).map { ($0.most, change, $0.isExact) }
       }
     }
     guard let left = counter(test.left), let right = counter(test.right) else { return nil }
@@ -115,17 +119,24 @@ extension IR {
     let distance = high.start - low.start + (isStrict ? 0 : 1)
     if distance <= 0 { return (0, high.isExact) }
     let change = low.step - high.step
-    return change > 0 ? ((distance + change - 1) / change, high.isExact) : nil
+    guard change > 0 else { return nil }
+    let most = (distance + change - 1) / change
+    // Counters that would wrap never get there.
+    for (start, step, _) in [low, high] {
+      let (way, overflow) = most.multipliedReportingOverflow(by: step)
+      guard !overflow, way.magnitude <= limit, (start + way).magnitude <= limit else { return nil }
+    }
+    return (most, high.isExact)
   }
 
   // The number that another loop counts to, at most.
-  private func counted(_ edge: Edge) -> (most: Int, isExact: Bool)? {
+  private func counted(_ edge: Edge, depth: Int) -> (most: Int, isExact: Bool)? {
     let edge = passed(edge)
-    guard let loop = nodes[edge.node].loop, edge.port < loop.carried,
+    guard depth < 4, let loop = nodes[edge.node].loop, edge.port < loop.carried,
       let start = known[nodes[edge.node].inputs[edge.port]]?.scalarInteger,
       let step = step(loop, edge.port), step > 0
     else { return nil }
-    let trips = mostTrips(edge.node)
+    let trips = mostTrips(edge.node, depth: depth + 1)
     guard let (change, overflow) = trips.most?.multipliedReportingOverflow(by: step), !overflow
     else { return nil }
     let (end, overflows) = start.addingReportingOverflow(change)
@@ -150,13 +161,14 @@ extension IR {
   // The comparisons that all must hold for another step; nil when there are others.
   private func tests(_ loop: LoopNode, _ edge: Edge, _ inputs: [Edge]) -> [Test]? {
     var isAll = true
-    let tests = tests(loop, edge, inputs, ignoresUnknown: &isAll)
+    let tests = tests(loop, edge, inputs, depth: 0, ignoresUnknown: &isAll)
     return isAll ? tests : nil
   }
 
   // The same without those that are of another kind; `isAll` becomes false where there are any.
   private func tests(
-    _ loop: LoopNode, _ edge: Edge, _ inputs: [Edge], ignoresUnknown isAll: inout Bool
+    _ loop: LoopNode, _ edge: Edge, _ inputs: [Edge], depth: Int,
+    ignoresUnknown isAll: inout Bool
   ) -> [Test] {
     let edge = loop.condition.passed(edge)
     let node = loop.condition.nodes[edge.node]
@@ -166,8 +178,8 @@ extension IR {
     }
     guard case .op = node.kind, node.inputs.count == 2 else { return unknown() }
     if node.def === KnownOp.logicalAnd {
-      let left = tests(loop, node.inputs[0], inputs, ignoresUnknown: &isAll)
-      return left + tests(loop, node.inputs[1], inputs, ignoresUnknown: &isAll)
+      let left = tests(loop, node.inputs[0], inputs, depth: depth, ignoresUnknown: &isAll)
+      return left + tests(loop, node.inputs[1], inputs, depth: depth, ignoresUnknown: &isAll)
     }
     let comparison: Comparison
     if node.def === KnownOp.less {
@@ -190,7 +202,7 @@ extension IR {
         guard inputs.indices.contains(index) else { return nil }
         return known[inputs[index]]?.scalarInteger.map { .fixed($0) }
           ?? longest(inputs[index])
-          ?? counted(inputs[index]).map { .counted($0.most, isExact: $0.isExact) }
+          ?? counted(inputs[index], depth: depth).map { .counted($0.most, isExact: $0.isExact) }
       case .op, .variable: return nil
       }
     }
@@ -242,7 +254,7 @@ extension IR {
       if isCounter(sum.inputs[1]) { return constant(sum.inputs[0]) }
     }
     if sum.def === KnownOp.subtract, isCounter(sum.inputs[0]) {
-      return constant(sum.inputs[1]).map { -$0 }
+      return constant(sum.inputs[1]).flatMap { $0 == .min ? nil : -$0 }
     }
     return nil
   }

@@ -89,7 +89,9 @@ extension IR {
       }
       nodes.append(
         IRNode(
-          name: node.name, def: def, attrs: node.attrs, inputs: node.inputs.map(move),
+          // Streams of random numbers go by names: taking a gradient changes none.
+          name: node.drawsOnlyFor ?? node.name, def: def, attrs: node.attrs,
+          inputs: node.inputs.map(move),
           controls: node.controlInputs.filter { !isGiven($0) }.map { place[$0] },
           outputs: node.outputs,
           handles: node.handles, origin: node.origin, kind: kind, rank: node.id + 1))
