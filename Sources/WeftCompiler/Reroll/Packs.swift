@@ -224,28 +224,59 @@ struct PackFinder {
     return nil
   }
 
-  // A sum that one end does not need, because it has a single term there: the missing sum is made,
-  // of that term and negative zeros, which change no bit of it.
+  // A sum that one end does not need, because it has a single term there, or fewer: the missing sum
+  // is made, of these terms and negative zeros, which change no bit of it.
   private mutating func fillSum(_ pack: Int, _ input: Int, _ lane: Int, _ given: [Edge]) -> Bool {
     let other = given[lane == 0 ? 1 : 0].node
     let node = ir.nodes[other]
-    guard ir.isOp(other, KnownOp.addN) || ir.isOp(other, KnownOp.add),
-      node.inputs.allSatisfy({ ir.type($0) == node.outputs[0] }), node.outputs[0].dtype.isFloating,
-      let port = node.inputs.indices.first(where: { port in
-        continues(
-          given.indices.map { $0 == lane ? given[lane] : ir.nodes[given[$0].node].inputs[port] },
-          lane)
-      })
+    guard isSum(other), node.outputs[0].dtype.isFloating,
+      let places = places([given[lane]], node.inputs.indices, lane, given)
+        ?? fewerTerms(given[lane], node).flatMap({
+          places($0, node.inputs.indices, lane, given)
+        })
     else { return false }
     guard let zero = negativeZero(node.outputs[0]) else { return false }
     var copy = node
-    copy.inputs = node.inputs.indices.map { $0 == port ? given[lane] : zero }
+    copy.inputs = node.inputs.indices.map { places[$0] ?? zero }
     copy.name = "\(node.name)/end"
     let made = ir.append(copy)
     guard let user = packs[pack].lanes[lane] else { return false }
     ir.nodes[user].inputs[input] = Edge(node: made, port: 0)
     filled[made] = given[lane]
     return admit(given.indices.map { $0 == lane ? made : given[$0].node })
+  }
+
+  private func isSum(_ id: Int) -> Bool {
+    (ir.isOp(id, KnownOp.addN) || ir.isOp(id, KnownOp.add))
+      && ir.nodes[id].inputs.allSatisfy { ir.type($0) == ir.nodes[id].outputs[0] }
+  }
+
+  // The terms of a sum, if it has fewer than `node`.
+  private func fewerTerms(_ edge: Edge, _ node: IRNode) -> [Edge]? {
+    let terms = ir.nodes[edge.node].inputs
+    return isSum(edge.node) && terms.count < node.inputs.count ? terms : nil
+  }
+
+  // Which term each of these continues in the others' sums.
+  private func places(
+    _ terms: [Edge], _ ports: Range<Int>, _ lane: Int, _ given: [Edge]
+  ) -> [Int: Edge]? {
+    var places: [Int: Edge] = [:]
+    var last = -1
+    for term in terms {
+      guard
+        let port = ports.first(where: { port in
+          places[port] == nil
+            && continues(
+              given.indices.map { $0 == lane ? term : ir.nodes[given[$0].node].inputs[port] }, lane)
+        })
+      else { return nil }
+      // Three terms in another order would be another sum.
+      if terms.count > 2 && port < last { return nil }
+      places[port] = term
+      last = port
+    }
+    return places
   }
 
   // Whether the operand of the odd step continues the row of the others'.
