@@ -87,6 +87,9 @@ package struct IR {
 
   /// The same with another priority of ids.
   func order(priority: (Int) -> Int) -> [Int] {
+    // Priority in the high bits, id in the low ones: keys are integers.
+    func key(_ id: Int) -> Int { (priority(id) << 32) | id }
+    if let order = orderByPriority(key) { return order }
     var pending = [Int](repeating: 0, count: nodes.count)
     // The users of all nodes in one array: those of id end before `end[id]`, where the next's begin.
     var end = [Int](repeating: 0, count: nodes.count + 1)
@@ -107,8 +110,6 @@ package struct IR {
         end[source] += 1
       }
     }
-    // Priority in the high bits, id in the low ones: one heap of integers.
-    func key(_ id: Int) -> Int { (priority(id) << 32) | id }
     var ready = MinHeap()
     for id in nodes.indices where live[id] && pending[id] == 0 { ready.insert(key(id)) }
     var order: [Int] = []
@@ -122,6 +123,29 @@ package struct IR {
       }
     }
     return order
+  }
+
+  // Live ids by their keys, if inputs come first so: then it is the order that is asked for. Most
+  // graphs were made like that.
+  private func orderByPriority(_ key: (Int) -> Int) -> [Int]? {
+    var keys: [Int] = []
+    keys.reserveCapacity(nodes.count)
+    var isSorted = true
+    for id in nodes.indices where live[id] {
+      let key = key(id)
+      isSorted = isSorted && keys.last.map { $0 < key } != false
+      keys.append(key)
+    }
+    if !isSorted { keys.sort() }
+    var isPlaced = [Bool](repeating: false, count: nodes.count)
+    for index in keys.indices {
+      let id = keys[index] & 0xffff_ffff
+      for edge in nodes[id].inputs where !isPlaced[edge.node] { return nil }
+      for source in nodes[id].controls where !isPlaced[source] { return nil }
+      isPlaced[id] = true
+      keys[index] = id
+    }
+    return keys
   }
 
   /// Marks live what fetches and targets need.
