@@ -245,6 +245,14 @@ public final class Graph {
     return try body()
   }
 
+  /// Makes nodes that wait for nothing but what they name: those that nodes of before will use.
+  package func withoutControlDependencies<Result>(_ body: () throws -> Result) rethrows -> Result {
+    let kept = controls
+    controls = []
+    defer { controls = kept }
+    return try body()
+  }
+
   // The first of name, name_1, name_2, ... that is free; names differ in more than case, because
   // TensorFlow compares them so. Amortized O(1).
   private func uniqueName(_ wanted: String) -> String {

@@ -58,10 +58,9 @@ extension Graph {
       guard let branch = Branch(ref, body) else { return nil }
       branches.append(branch)
     }
-    let drawn = branches.flatMap(\.types)
+    let drawn = branches.flatMap { $0.types.map(\.handedOver) }
     guard !drawn.isEmpty else { return nil }
 
-    for place in branches.indices { try branches[place].addOwnDraws(to: self) }
     let drawing = try branches.indices.map { try addDrawing(branches, $0) }
     let given = try branches.indices.map { try addGiven(branches, $0) }
     let draws = try addNode(like: node, drawing, drawn)
@@ -78,8 +77,6 @@ extension Graph {
     let body: FunctionBody
     let draws: [Edge]
     let types: [TensorType]
-    /// Gives the draws alone, where others need it to learn their sizes.
-    var ownDraws: FunctionRef?
 
     init?(_ ref: FunctionRef, _ body: FunctionBody) {
       (self.ref, self.body) = (ref, body)
@@ -97,39 +94,32 @@ extension Graph {
           guard case .zero = def.gradient else { return nil }
         }
       }
-      guard types.allSatisfy(\.dtype.isPlain) else { return nil }
-    }
-
-    mutating func addOwnDraws(to graph: Graph) throws {
-      guard types.contains(where: { !$0.shape.isFullyKnown }) else { return }
-      ownDraws = try graph.addFunction(
-        "\(ref.name)_own_draws", body.graph, parameters: body.parameters, results: draws)
-      body.graph.adopt(graph)
+      guard types.allSatisfy({ $0.dtype.isPlain || $0.dtype == .variant }) else { return nil }
     }
   }
 
-  // A branch that gives its own numbers, and others of the same sizes in place of those of the others:
-  // zeros, or where the sizes are not known what these would have drawn.
+  // A branch that gives its own numbers, and in place of those of the others zeros, or empty lists.
   private func addDrawing(_ branches: [Branch], _ place: Int) throws -> FunctionRef {
     let (ref, body) = (branches[place].ref, branches[place].body)
     var results: [Edge] = []
     for (index, other) in branches.enumerated() {
-      if index == place {
-        results += other.draws
-      } else if let own = other.ownDraws {
-        body.graph.adopt(self)
-        let call = try body.graph.add(
-          FunctionalRows.statefulCall.name, name: "draws_of_\(index)",
-          inputs: body.parameters.map { Output(graph: body.graph, edge: $0) },
-          attrs: ["f": .function(own), "Tout": .list(other.types.map { .type($0.dtype) })])
-        results += body.graph.outputs(of: call).map(\.edge)
-      } else {
-        for type in other.types {
+      for (edge, type) in zip(other.draws, other.types) {
+        let isOwn = index == place
+        if type.handedOver.dtype == type.dtype && isOwn {
+          results.append(edge)
+        } else if let sizes = type.shape.known, type.dtype.isPlain {
           results.append(
             try fill(
-              dims: body.graph.constant(integers: type.shape.known ?? []),
+              dims: body.graph.constant(integers: sizes),
               value: body.graph.constant(0, dtype: type.dtype)
             ).edge)
+        } else {
+          var list = try TensorListGradients.empty(
+            body.graph, type.dtype, TensorListGradients.unknownShape(body.graph))
+          if isOwn {
+            list = try TensorListGradients.push(list, Output(graph: body.graph, edge: edge))
+          }
+          results.append(list.edge)
         }
       }
     }
@@ -144,11 +134,21 @@ extension Graph {
     var results = body.results
     for (index, other) in branches.enumerated() {
       for (edge, type) in zip(other.draws, other.types) {
-        let number = try body.graph.placeholder(type.dtype, shape: type.shape, name: "drawn").edge
-        parameters.append(number)
+        let handed = type.handedOver
+        var number = try body.graph.placeholder(handed.dtype, shape: handed.shape, name: "drawn")
+        parameters.append(number.edge)
         guard index == place else { continue }
-        body.graph.redirect(edge, to: number)
-        results = results.map { $0 == edge ? number : $0 }
+        if handed.dtype != type.dtype {
+          let sizes = try type.shape.dims.map {
+            try body.graph.constant(integers: $0.map { $0.size ?? -1 })
+          }
+          number = try TensorListGradients.pop(
+            number, type.dtype, sizes ?? TensorListGradients.unknownShape(body.graph)
+          ).1
+        }
+        let value = number.edge
+        body.graph.redirect(edge, to: value)
+        results = results.map { $0 == edge ? value : $0 }
       }
     }
     return try addFunction(
@@ -180,9 +180,19 @@ extension Graph {
     attrs["Tout"] = .list(types.map { .type($0.dtype) })
     attrs[Node.drawsOnly] = .string(Array(node.name.utf8))
     if role != .call { attrs["output_shapes"] = .list(types.map { .shape($0.shape) }) }
-    let made = try add(
-      op.name, name: "draws", inputs: node.inputs.map { Output(graph: self, edge: $0) },
-      attrs: attrs, controls: node.controlInputs)
+    let made = try withoutControlDependencies {
+      try add(
+        op.name, name: "draws", inputs: node.inputs.map { Output(graph: self, edge: $0) },
+        attrs: attrs, controls: node.controlInputs)
+    }
     return types.indices.map { Edge(node: made.id, port: $0) }
+  }
+}
+
+extension TensorType {
+  /// As what a drawn number of this type goes from one conditional to another: a list of one where
+  /// the size is not known, which the branch that is not taken leaves empty.
+  fileprivate var handedOver: TensorType {
+    dtype.isPlain && shape.isFullyKnown ? self : TensorType(.variant, .scalar)
   }
 }

@@ -43,6 +43,12 @@ extension LowerContext {
       max(0, min($0, ListValue.countLimit)) * placeBytes
     }
   }
+
+  /// What places up to the largest of the indices at input `index` take.
+  func storedPlaces(upTo index: Int) -> Int? {
+    guard let last = tensor(index)?.integers?.max() else { return nil }
+    return (max(0, min(last, ListValue.countLimit)) + 1) * placeBytes
+  }
 }
 
 /// A list of tensors of one element type: what a DT_VARIANT edge of the TensorList ops carries.

@@ -188,16 +188,20 @@ private struct LoopGradient {
     parameters.append(counter.edge)
     results.append(try (counter + inner.constant(Int32(1))).edge)
     var inputs = (0..<count).map { g.input($0) }
-    inputs.append(try g.graph.constant(Int32(0)))
+    inputs.append(try g.graph.withoutControlDependencies { try g.graph.constant(Int32(0)) })
     for kept in saved {
       let list = try inner.placeholder(.variant, shape: .scalar, name: "kept")
       let value = Output(graph: inner, edge: kept.edge)
       parameters.append(list.edge)
       results.append(try TensorListGradients.push(list, value).edge)
-      let shape =
-        value.dtype == .variant
-        ? try TensorListGradients.unknownShape(g.graph) : try sizes(kept.type.shape, g.graph)
-      inputs.append(try TensorListGradients.empty(g.graph, value.dtype, shape))
+      // The loop is there already: what it starts from must not wait for what comes after it.
+      inputs.append(
+        try g.graph.withoutControlDependencies {
+          let shape =
+            value.dtype == .variant
+            ? try TensorListGradients.unknownShape(g.graph) : try sizes(kept.type.shape, g.graph)
+          return try TensorListGradients.empty(g.graph, value.dtype, shape)
+        })
     }
     let bodyRef = try g.graph.addFunction(
       "\(body.name)_kept", inner, parameters: parameters, results: results,

@@ -60,7 +60,7 @@ enum TensorArrayRows {
             dtype: dtype, elementShape: shape, size: size, isDynamic: isDynamic,
             clearsAfterRead: clears, sameShapes: same), output: 0)
         setFlow(call, 1)
-      }.storing(.making(0, places: ctx.storedPlaces(0)))
+      }.storing(.making(0, places: isDynamic ? nil : ctx.storedPlaces(0)))
     })
 
   private static func gradient(

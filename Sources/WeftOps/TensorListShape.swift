@@ -236,7 +236,10 @@ enum TensorListWholeRows {
           }
           let list = ListValue(element.dtype, try shape.read(call), elements: all)
           call.setObject(list, output: 0)
-        }.storing(.making(ctx.storedBytes(partsOf: 0, count: ctx.shape(0).first)))
+        }.storing(
+          .making(
+            ctx.storedBytes(partsOf: 0, count: ctx.shape(0).first),
+            places: ctx.storedPlaces(upTo: 1)))
       })
   }
 
@@ -278,7 +281,11 @@ enum TensorListWholeRows {
             index, try Rows.slice(tensor, first: row, count: 1, shape: rows))
         }
         call.setObject(list, output: 0)
-      }.storing(.adding(ctx.storedBytes(partsOf: 1, count: ctx.shape(1).first), into: 0))
+      }.storing(
+        .adding(
+          ctx.storedBytes(partsOf: 1, count: ctx.shape(1).first).flatMap { bytes in
+            ctx.storedPlaces(upTo: 2).map { bytes + $0 }
+          }, into: 0))
     })
 
   static let resize = OpDef(

@@ -48,16 +48,20 @@ final class Execution: RunObjects, @unchecked Sendable {
     var function: KernelFunction?
   }
 
-  init(plan: Plan, pool: ThreadPool, store: VariableStore, memoryLimit: Int) throws {
+  /// - Parameter isNested: whether it is for a part of another run, which may need it or not.
+  init(
+    plan: Plan, pool: ThreadPool, store: VariableStore, memoryLimit: Int, isNested: Bool = false
+  ) throws {
     self.plan = plan
     limit = memoryLimit
     self.pool = pool
     self.store = store
     do throws(WeftError) {
-      guard plan.neededBytes <= memoryLimit else {
+      let needed = isNested ? plan.arenaBytes : plan.neededBytes
+      guard needed <= memoryLimit else {
         throw WeftError(
           .resourceExhausted,
-          "a run needs \(plan.neededBytes) bytes at once, the memory limit is \(memoryLimit)",
+          "a run needs \(needed) bytes at once, the memory limit is \(memoryLimit)",
           category: .run)
       }
       arena = try Buffer(byteCount: plan.arenaBytes)

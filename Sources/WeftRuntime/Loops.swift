@@ -29,7 +29,8 @@ struct FastStep {
 extension Execution: NestedHost {
   func makeNested(_ plan: Plan) throws -> any NestedExecution {
     let nested = try Execution(
-      plan: plan, pool: pool, store: store, memoryLimit: max(0, memoryLimit - heldBytes))
+      plan: plan, pool: pool, store: store, memoryLimit: max(0, memoryLimit - heldBytes),
+      isNested: true)
     nested.sessionSeed = sessionSeed
     nested.iterations = iterations
     nested.prepareNested()

@@ -138,6 +138,42 @@ import WeftTensors
     }
   }
 
+  // What only the branch that is taken can draw is not drawn for the other: in a loop, too.
+  @Test func sizesThatOnlyOneBranchHas() throws {
+    let graph = Graph()
+    let x = try graph.placeholder(.float32, shape: Shape([2]), name: "x")
+    let n = try graph.placeholder(.int32, shape: .scalar, name: "n")
+    // The factor is the sum of n - 5 numbers, none for n = 3; in the loop for n = 3, 4, ... 7.
+    func branch(_ value: Output, _ n: Output) throws -> Output {
+      let inner = value.graph
+      return try cond(
+        greater(n, inner.constant(Int32(5))), [value, n],
+        then: {
+          let count = try ($0[1] - $0[1].graph.constant(Int32(5))).reshaped(to: [1])
+          return [try $0[0] * sum(randomUniform($0[0].graph, shape: count))]
+        }, otherwise: { [try $0[0] * 3] })[0]
+    }
+    let once = try branch(x, n)
+    let often = try whileLoop(
+      [n, x], condition: { try less($0[0], $0[0].graph.constant(Int32(8))) },
+      body: { [try $0[0] + $0[0].graph.constant(Int32(1)), try branch($0[1], $0[0])] })[1]
+    // A gradient made where all waits for what comes after the conditional: that waits for it.
+    let slopes = try graph.withControlDependencies([once.node.id, often.node.id]) {
+      try [once, often].map { try denseGradients(of: sum($0), withRespectTo: [x])[0] }
+    }
+    let session = Session(graph, options: SessionOptions(threads: 1))
+    for count: Int32 in [3, 8] {
+      let results = try session.run(
+        ([once, often] + slopes).map(\.edge),
+        feeds: [(x.edge, try Tensor([Float(2), 5])), (n.edge, try Tensor(scalar: count))]
+      ).map { try $0.array(of: Float.self) }
+      for (y, slope) in zip(results[..<2], results[2...]) {
+        #expect(isClose(slope, zip(y, [2, 5]).map { $0 / $1 }))
+      }
+      #expect(count == 8 || results[0] == [6, 15])
+    }
+  }
+
   // Numbers that depend on a variable see it as the conditional does: after what it waits for.
   @Test func drawsWaitForWhatTheConditionalWaitsFor() throws {
     let graph = Graph()
