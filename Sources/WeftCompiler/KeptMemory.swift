@@ -92,6 +92,10 @@ struct KeptMemoryFinder {
   }
 
   private mutating func visit(_ id: Int) {
+    // Most nodes have to do with tensors alone.
+    if let kernel = kernels[id], kernel.storing == nil, kernel.nested == nil, !isObject(id) {
+      return
+    }
     let node = ir.nodes[id]
     guard let kernel = kernels[id] else {
       // Chosen in the run, with what it makes, extends or puts behind handles.
@@ -100,14 +104,12 @@ struct KeptMemoryFinder {
       }
       return
     }
-    switch kernel.nested {
-    case .some(let parts as NestedParts):
+    if let parts = kernel.nested as? NestedParts {
       switch parts {
       case .loop(let plans): visit(id, loop: plans)
       case .branches(let plans): visit(id, branches: plans)
       }
       return
-    default: break
     }
     let output = Edge(node: id, port: 0)
     switch kernel.storing {
@@ -135,7 +137,7 @@ struct KeptMemoryFinder {
     case nil:
       if node.def.traits.contains(.view), !node.inputs.isEmpty {
         pass(0, id)
-      } else if isObject(id) {
+      } else {
         kept.add(nil)
       }
     }
@@ -160,8 +162,8 @@ struct KeptMemoryFinder {
       grow(held[edge], bytes)
     } else if let bytes, var base = held[edge], let sum = KeptMemory.sum(base.bytes, bytes) {
       base.bytes = sum
-      // Of what an element counts, 256 bytes are an estimate.
-      base.certain = isPushed ? KeptMemory.sum(base.certain, max(0, bytes - 256)) : nil
+      let values = max(0, bytes - Kernel.Storing.elementOverhead)
+      base.certain = isPushed ? KeptMemory.sum(base.certain, values) : nil
       held[Edge(node: id, port: 0)] = base
     }
   }

@@ -117,8 +117,22 @@ extension GraphSnapshot {
     return names
   }
 
-  /// Functions may call each other this deep.
-  package static var callDepthLimit: Int { 64 }
+  /// Functions may call each other this deep, and loops nest.
+  package static var nestingLimit: Int { 64 }
+
+  /// Checks that `name`, called by `callers` from the outside in, is none of them and not too deep.
+  /// - Throws: InvalidArgument when it is.
+  package static func checkCall(_ name: String, by callers: [String]) throws(WeftError) {
+    if let first = callers.firstIndex(of: name) {
+      let cycle = callers[first...] + [name]
+      throw WeftError(
+        .invalidArgument, "function '\(name)' calls itself: \(cycle.joined(separator: " -> "))")
+    }
+    guard callers.count < nestingLimit else {
+      throw WeftError(
+        .invalidArgument, "functions call each other more than \(nestingLimit) deep")
+    }
+  }
 
   /// Checks that no function that a node calls, directly or through others, calls itself.
   /// - Throws: InvalidArgument when one does, or when calls go too deep.
@@ -126,17 +140,7 @@ extension GraphSnapshot {
     var done = Set<String>()
     func visit(_ names: [String], _ callers: [String]) throws {
       for name in Set(names).sorted() where !done.contains(name) {
-        if let first = callers.firstIndex(of: name) {
-          let cycle = callers[first...] + [name]
-          throw WeftError(
-            .invalidArgument,
-            "function '\(name)' calls itself: \(cycle.joined(separator: " -> "))")
-        }
-        guard callers.count < GraphSnapshot.callDepthLimit else {
-          throw WeftError(
-            .invalidArgument,
-            "functions call each other more than \(GraphSnapshot.callDepthLimit) deep")
-        }
+        try GraphSnapshot.checkCall(name, by: callers)
         let inner = functions[name]?.nodes.flatMap { called($0.op, $0.attrs) } ?? []
         try visit(inner, callers + [name])
         done.insert(name)

@@ -245,7 +245,7 @@ public final class Graph {
     return try body()
   }
 
-  /// Makes nodes that wait for nothing but what they name: those that nodes of before will use.
+  /// Makes nodes that wait for nothing but what they name: for nodes made before them to use.
   package func withoutControlDependencies<Result>(_ body: () throws -> Result) rethrows -> Result {
     let kept = controls
     controls = []

@@ -5,14 +5,15 @@ package import WeftTensors
 
 /// What a place in the tables of a list takes.
 private let placeBytes = 96
+private let elementOverhead = Kernel.Storing.elementOverhead
 
 /// About how much memory an element of a list or stack takes: its bytes, and those of the objects
 /// and tables around them, which grow by doubling.
 func storedBytes(_ element: (any Sendable)?) -> Int {
   guard let element else { return placeBytes }
-  guard let tensor = element as? Tensor else { return 256 }
+  guard let tensor = element as? Tensor else { return elementOverhead }
   return tensor.dtype.isPlain
-    ? tensor.byteCount + 256 : tensor.strings.reduce(256) { $0 + $1.count + 32 }
+    ? tensor.byteCount + elementOverhead : tensor.strings.reduce(elementOverhead) { $0 + $1.count + 32 }
 }
 
 extension LowerContext {
@@ -21,14 +22,14 @@ extension LowerContext {
     guard dtype(index).isPlain, let shape = inputs[index].shape.known,
       let bytes = try? Tensor.byteCount(dtype: dtype(index), shape: shape)
     else { return nil }
-    return bytes + 256
+    return bytes + elementOverhead
   }
 
   /// What a list takes for `count` parts of input `index`.
   func storedBytes(partsOf index: Int, count: Int?) -> Int? {
     guard let whole = storedBytes(index), let rows = count else { return nil }
-    let (bytes, overflow) = rows.multipliedReportingOverflow(by: 256)
-    return overflow ? nil : whole - 256 + bytes
+    let (bytes, overflow) = rows.multipliedReportingOverflow(by: elementOverhead)
+    return overflow ? nil : whole - elementOverhead + bytes
   }
 
   /// Input `element` goes behind the others in the list or stack at input `list`.

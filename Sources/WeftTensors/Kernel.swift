@@ -54,6 +54,8 @@ public struct Kernel: Sendable {
   /// What a kernel does to lists, stacks and arrays, which a run keeps beside its arena. Bytes are
   /// those of elements, nil when only the run knows.
   public enum Storing: Sendable {
+    /// What an element counts beside its values: about what objects and tables take for it.
+    public static var elementOverhead: Int { 256 }
     /// Output 0 is a new one with elements of this many bytes, and places for others that take
     /// `places` bytes.
     case making(Int?, places: Int? = 0)

@@ -89,20 +89,6 @@ final class Expansion {
 
   // MARK: - Bodies
 
-  private func check(_ ref: FunctionRef, _ callers: [String]) throws {
-    if let first = callers.firstIndex(of: ref.name) {
-      let cycle = callers[first...] + [ref.name]
-      throw WeftError(
-        .invalidArgument,
-        "function '\(ref.name)' calls itself: \(cycle.joined(separator: " -> "))")
-    }
-    guard callers.count < GraphSnapshot.callDepthLimit else {
-      throw WeftError(
-        .invalidArgument,
-        "functions call each other more than \(GraphSnapshot.callDepthLimit) deep")
-    }
-  }
-
   /// The function's body with a feed for each parameter.
   private func part(
     _ body: FunctionBody, parameters: [Edge], results: [Edge]
@@ -122,7 +108,7 @@ final class Expansion {
     _ ref: FunctionRef, _ ir: IR, _ owner: Int, _ arguments: [Edge], _ graph: GraphSnapshot,
     _ callers: [String]
   ) throws -> IR {
-    try check(ref, callers)
+    try GraphSnapshot.checkCall(ref.name, by: callers)
     // Shapes are inferred when the part is compiled: those of a loop's start may not last.
     let types = arguments.map { edge in
       let dtype = ir.type(edge).dtype
@@ -154,7 +140,7 @@ final class Expansion {
     let node = ir.nodes[id]
     let attrs = Attrs(node.attrs, signature: node.def.signature)
     let ref = try node.def.callee(attrs)
-    try check(ref, callers)
+    try GraphSnapshot.checkCall(ref.name, by: callers)
     let types = node.inputs.map { ir.type($0).value }
     let body: FunctionBody
     var parameters: [Edge]

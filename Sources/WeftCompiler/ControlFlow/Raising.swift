@@ -105,8 +105,8 @@ struct Raising {
           known[key] = frame
           frames.append(
             Frame(name: name, parent: own, depth: own.map { frames[$0].depth + 1 } ?? 0))
-          guard frames[frame].depth < GraphSnapshot.callDepthLimit else {
-            throw failure("loops are nested more than \(GraphSnapshot.callDepthLimit) deep", at: id)
+          guard frames[frame].depth < GraphSnapshot.nestingLimit else {
+            throw failure("loops are nested more than \(GraphSnapshot.nestingLimit) deep", at: id)
           }
         }
         own = frame
