@@ -13,7 +13,8 @@ func storedBytes(_ element: (any Sendable)?) -> Int {
   guard let element else { return placeBytes }
   guard let tensor = element as? Tensor else { return elementOverhead }
   return tensor.dtype.isPlain
-    ? tensor.byteCount + elementOverhead : tensor.strings.reduce(elementOverhead) { $0 + $1.count + 32 }
+    ? tensor.byteCount + elementOverhead
+    : tensor.strings.reduce(elementOverhead) { $0 + $1.count + 32 }
 }
 
 extension LowerContext {
